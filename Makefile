@@ -1,0 +1,79 @@
+# Two commands do most: `make book` and `make test`. Everything they need is set up in .venv.
+# GNU make 3.81 (macOS) is enough.
+
+PYTHON ?= python3
+VENV ?= .venv
+NOTEBOOK ?=
+PARAMETERS ?=
+PORT ?= 8000
+
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+STAMP := $(VENV)/.installed
+PY := $(BIN)/python
+HTML := book/_build/html
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book serve test notebooks run lint format lock clean FORCE
+
+help:  ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+	  while IFS='|' read -r target text; do printf 'make %-10s %s\n' "$$target" "$$text"; done
+
+setup: $(STAMP)  ## install the locked packages and laplace into .venv
+
+# Only .venv itself is ever made or emptied: without the stamp, or without its Python, it is half
+# made. Any other environment, such as conda's, is taken as it is.
+$(STAMP): requirements.lock pyproject.toml $(if $(wildcard $(PY)),,FORCE)
+ifeq ($(VENV),.venv)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+	  sys.exit(None if (3, 11) <= v <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, but " \
+	  "$(PYTHON) is %d.%d. Name another one: make setup PYTHON=python3.12" % v)'
+	@test -e $(STAMP) -a -e $(PY) || $(PYTHON) -m venv --clear $(VENV)
+endif
+	@test -e $(PY) || { echo "There is no $(PY); VENV has to name an environment." >&2; exit 1; }
+	@echo "Installing the packages of requirements.lock into $(VENV), a minute or two ..."
+	@rm -f $(STAMP)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+# After a failed build Sphinx would call what it has already read good, so it has to forget it.
+book: $(STAMP)  ## render the book into book/_build/html; a second call does only what changed
+	@echo "Rendering the book ..."
+	@$(BIN)/jupyter-book build book -W -n --keep-going -q >/dev/null || \
+	  { rm -rf book/_build/.doctrees; echo "The book could not be rendered without a warning; see above." >&2; exit 1; }
+	@echo "Open $(CURDIR)/$(HTML)/index.html"
+
+serve: book  ## show the book at http://localhost:8000 (PORT=8000)
+	@$(PY) -m http.server --bind localhost --directory $(HTML) $(PORT)
+
+test: $(STAMP)  ## run all tests, and every notebook against its stored outputs
+	@$(PY) -m pytest -q -n auto --dist loadscope --durations 10 \
+	  --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval.cfg tests notebooks
+
+notebooks: $(STAMP)  ## compute every notebook again, in place
+	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \
+	  --execute --inplace notebooks/*.ipynb
+
+run: $(STAMP)  ## run one with other values: make run NOTEBOOK=03_two_sites PARAMETERS="-p tau 2"
+	@$(PY) notebooks/run.py $(NOTEBOOK) $(PARAMETERS)
+
+lint: $(STAMP)  ## check format, style and types
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+format: $(STAMP)  ## format the code, and mend what can be mended
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+lock: $(STAMP)  ## write requirements.lock anew from pyproject.toml
+	@$(PY) -m uv pip compile --universal --generate-hashes --no-emit-index-url \
+	  --python-version 3.11 --all-extras --no-emit-package laplace-glmm \
+	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+clean:  ## delete the built book and the caches; .venv and runs stay
+	@rm -rf book/_build book/notebooks dist .pytest_cache .mypy_cache .ruff_cache
+	@find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+FORCE:

@@ -1,0 +1,461 @@
+"""Validated rows, sorted by group. Every bad input is caught here, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.linalg import qr
+from scipy.optimize import linprog
+
+from laplace.families import Array
+
+# A column is called a combination of others when this little of its length is its own.
+RANK_TOLERANCE = 1e-10
+# The linear programming solver's own tolerance: a margin below it is zero.
+SOLVER_TOLERANCE = 1e-7
+
+
+class SeparationError(ValueError):
+    """The rows are separated by X, so that no finite maximum exists.
+
+    Attributes
+    ----------
+    direction : pandas.Series
+        Coefficients, one a column of X, along which the likelihood never falls.
+    complete : bool
+        True where the direction classifies every row without a tie.
+    """
+
+    def __init__(self, message: str, direction: pd.Series, complete: bool) -> None:
+        super().__init__(message)
+        self.direction = direction
+        self.complete = complete
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedData:
+    """Rows sorted by group; build one with `from_arrays`.
+
+    Attributes
+    ----------
+    y : ndarray of shape (n,)
+        Outcomes, 0.0 or 1.0.
+    X : ndarray of shape (n, p)
+        Covariates.
+    offset : ndarray of shape (n,)
+        Known part of the linear predictor.
+    codes : ndarray of shape (n,)
+        Position of each row's group in `labels`; never decreasing.
+    starts : ndarray of shape (m,)
+        First row of each group.
+    labels : pandas.Index of length m
+        Group labels as the user gave them.
+    names : list of str
+        Names of the p columns.
+    order : ndarray of shape (n,)
+        The user's row number of each sorted row.
+    index : pandas.Index or None
+        Row labels in the user's order, where a pandas object carried them.
+    """
+
+    y: Array
+    X: Array
+    offset: Array
+    codes: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    labels: pd.Index[Any]
+    names: list[str]
+    order: NDArray[np.intp]
+    index: pd.Index[Any] | None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        y: Any,
+        X: Any,
+        groups: Any,
+        *,
+        offset: Any = None,
+        names: Sequence[str] | None = None,
+    ) -> GroupedData:
+        """Check the rows and sort them by group; rows of one group keep their order.
+
+        Parameters
+        ----------
+        y : array_like of shape (n,)
+            Outcomes, 0 or 1 (or booleans).
+        X : array_like or DataFrame of shape (n, p)
+            Covariates, used as given: no intercept is added.
+        groups : array_like of shape (n,)
+            Group labels of any kind, in any order: strings, integers, a pandas categorical.
+        offset : array_like of shape (n,), optional
+            Added to the linear predictor.
+        names : sequence of str, optional
+            Names of the columns of X; by default a DataFrame's own, or x0, x1, ...
+
+        Raises
+        ------
+        TypeError
+            If an argument holds text or other objects where numbers are needed.
+        ValueError
+            If an argument has the wrong shape or length, is empty, holds NaN or infinity, or if
+            pandas arguments disagree in their index.
+        """
+        index = _common_index(y=y, X=X, groups=groups, offset=offset)
+        matrix = _matrix(X)
+        n, p = matrix.shape
+        column_names = _column_names(X, names, p)
+        if n == 0:
+            raise ValueError("X has no rows: at least one row of data is needed")
+        if p == 0:
+            raise ValueError("X has no columns: give at least one, for instance np.ones((n, 1))")
+        _check_finite("X", matrix, column_names)
+
+        outcome = _vector("y", y, n)
+        wrong = np.flatnonzero((outcome != 0.0) & (outcome != 1.0))
+        if wrong.size:
+            raise ValueError(
+                f"y must be 0 or 1, got {outcome[wrong[0]]:g} in row {wrong[0]}"
+                f"{_and_more(wrong)}; recode the outcome"
+            )
+        shift = np.zeros(n) if offset is None else _vector("offset", offset, n)
+
+        codes, labels = _factorize(groups, n)
+        order = np.argsort(codes, kind="stable")
+        codes = codes[order]
+        starts = np.flatnonzero(np.diff(codes, prepend=-1))
+        return cls(
+            outcome[order],
+            matrix[order],
+            shift[order],
+            codes,
+            starts,
+            labels,
+            column_names,
+            order,
+            index,
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.y)
+
+    @property
+    def p(self) -> int:
+        """Number of columns of X."""
+        return int(self.X.shape[1])
+
+    @property
+    def m(self) -> int:
+        """Number of groups."""
+        return len(self.starts)
+
+    @cached_property
+    def sizes(self) -> NDArray[np.intp]:
+        """Number of rows of each group; shape (m,)."""
+        return np.diff(self.starts, append=self.n)
+
+    def sum_by_group(self, rows: Array) -> Array:
+        """Sum an array of n rows over the rows of each group; shape (m, ...)."""
+        return np.asarray(np.add.reduceat(rows, self.starts, axis=0))
+
+    def scaled(self, scale: Array) -> GroupedData:
+        """Return the same rows with each column of X divided by its `scale`."""
+        return GroupedData(
+            self.y,
+            self.X / scale,
+            self.offset,
+            self.codes,
+            self.starts,
+            self.labels,
+            self.names,
+            self.order,
+            self.index,
+        )
+
+    def column_scale(self) -> Array:
+        """Root mean square of each column of X, or 1 where a column is zero; shape (p,)."""
+        largest = np.abs(self.X).max(axis=0)
+        largest[largest == 0.0] = 1.0  # taken out first, so that squares cannot overflow
+        scale: Array = largest * np.sqrt(np.mean((self.X / largest) ** 2, axis=0))
+        scale[scale == 0.0] = 1.0
+        return scale
+
+    def check_estimable(self, *, tau_is_free: bool) -> None:
+        """Refuse data from which the parameters cannot be estimated.
+
+        Raises
+        ------
+        ValueError
+            If y is constant, X has columns that are combinations of others, or the standard
+            deviation of the random intercepts is to be estimated from one group.
+        """
+        if np.all(self.y == self.y[0]):
+            raise ValueError(
+                f"y is {self.y[0]:g} in every row: the likelihood has no finite maximum; "
+                "both outcomes are needed"
+            )
+        if tau_is_free and self.m < 2:
+            raise ValueError(
+                f"groups has one group only ({self.labels.tolist()[0]!r}): tau cannot be "
+                "estimated from it; give a number, for instance tau=1"
+            )
+        self._check_rank()
+
+    def _check_rank(self) -> None:
+        scaled = self.X / self.column_scale() / np.sqrt(self.n)
+        # without pivoting, a column's diagonal entry is what the columns before it leave of it
+        r = np.asarray(qr(scaled, mode="r")[0])[: self.p]
+        own = np.zeros(self.p)
+        own[: len(r)] = np.abs(np.diag(r))
+        dependent = np.flatnonzero(own < RANK_TOLERANCE)
+        if not dependent.size:
+            return
+        kept = np.setdiff1d(np.arange(self.p), dependent)
+        clauses = []
+        for j in dependent:
+            weights = np.linalg.lstsq(scaled[:, kept], scaled[:, j], rcond=None)[0]
+            others = [self.names[k] for k in kept[np.abs(weights) > 1e-8]]
+            clauses.append(
+                f"{self.names[j]!r} is a linear combination of {_quoted(others)}"
+                if others
+                else f"{self.names[j]!r} is zero in every row"
+            )
+        raise ValueError(
+            f"X has rank {kept.size} but {self.p} columns: {'; '.join(clauses)}; "
+            f"leave out {_quoted([self.names[j] for j in dependent])}"
+        )
+
+    def check_separation(self) -> None:
+        """Refuse data whose outcomes a linear combination of the columns of X separates.
+
+        Exact: a linear program looks for a direction d with (2 y - 1) x'd >= 0 in every row and
+        > 0 in some (Albert and Anderson 1984). Along it, the likelihood rises for ever, with or
+        without random intercepts.
+
+        Raises
+        ------
+        SeparationError
+            If there is one. The message and the attribute `direction` name it.
+
+        References
+        ----------
+        Albert, A. and Anderson, J. A. (1984). On the existence of maximum likelihood estimates in
+        logistic regression models. Biometrika 71, 1-10.
+        """
+        scale = self.column_scale()
+        signed = np.where(self.y > 0.5, 1.0, -1.0)[:, None] * self.X / scale
+        complete, weights = True, _widest_margin(signed)
+        if weights is None:
+            complete, weights = False, _largest_total_margin(signed)
+        if weights is None:
+            return
+        strict = int(np.sum(signed @ weights > SOLVER_TOLERANCE))
+        weights = np.where(np.abs(weights) > SOLVER_TOLERANCE, weights, 0.0) / scale
+        direction = pd.Series(weights / np.abs(weights).max(), index=self.names, name="direction")
+        used = direction[direction != 0.0]
+        line = " + ".join(f"{weight:.4g}*{name}" for name, weight in used.items())
+        line = line.replace("+ -", "- ")
+        what = (
+            f"X separates y completely: {line} is positive in every row with y = 1 and negative "
+            "in every row with y = 0"
+            if complete
+            else f"X separates y: {line} is never negative where y = 1 and never positive where "
+            f"y = 0, and not zero in {strict} of {self.n} rows"
+        )
+        raise SeparationError(
+            f"{what}; so no finite maximum of the likelihood exists. Leave out or merge "
+            f"{_quoted(list(used.index))}, or collect more rows",
+            direction,
+            complete,
+        )
+
+
+def _widest_margin(signed: Array) -> Array | None:
+    """Return the direction whose smallest margin is largest; None where that is not positive."""
+    n, p = signed.shape
+    objective = np.append(np.zeros(p), -1.0)
+    constraints = np.column_stack([-signed, np.ones(n)])  # margin of every row at least t
+    return _direction(objective, constraints, p)
+
+
+def _largest_total_margin(signed: Array) -> Array | None:
+    """Return the direction of largest mean margin, none negative; None where all are zero."""
+    return _direction(-signed.mean(axis=0), -signed, signed.shape[1])
+
+
+def _direction(objective: Array, constraints: Array, p: int) -> Array | None:
+    """Minimise the objective in a box; return the first p variables if it falls below zero."""
+    result = linprog(objective, A_ub=constraints, b_ub=np.zeros(len(constraints)), bounds=(-1, 1))
+    if result.x is None or result.fun is None:  # zero is feasible, so only the solver can fail
+        raise ArithmeticError(f"the search for a separating direction failed: {result.message}")
+    return np.asarray(result.x[:p]) if -result.fun > SOLVER_TOLERANCE else None
+
+
+# Checks of one argument ------------------------------------------------------------------------
+
+
+def number(name: str, value: Any, *, minimum: float | None = None) -> float:
+    """Return `value` as a finite float that is not below `minimum`, or say what is wrong."""
+    try:
+        if isinstance(value, bool | np.bool_ | str | bytes):
+            raise TypeError
+        result = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not np.isfinite(result):
+        raise ValueError(f"{name} must be finite, got {result}")
+    if minimum is not None and result < minimum:
+        raise ValueError(f"{name} must be at least {minimum:g}, got {result:g}")
+    return result
+
+
+def coefficients(beta: Any, names: list[str]) -> Array:
+    """Return `beta` as p finite numbers, or say what is wrong."""
+    vector = _vector("beta", beta, len(names), of="columns in X", check=False)
+    bad = np.flatnonzero(~np.isfinite(vector))
+    if bad.size:
+        raise ValueError(f"beta holds {vector[bad[0]]} for {names[bad[0]]!r}; it must be finite")
+    return vector
+
+
+def _vector(
+    name: str, values: Any, length: int, of: str = "rows in X", check: bool = True
+) -> Array:
+    """Return `values` as a finite vector with an entry for each row, or each column."""
+    vector = _floats(name, values)
+    if vector.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, got shape {vector.shape}")
+    if len(vector) != length:
+        raise ValueError(f"{name} has length {len(vector)}, but there are {length} {of}")
+    if check:
+        _check_finite(name, vector)
+    return vector
+
+
+def _matrix(X: Any) -> Array:
+    """Return X as floats of two dimensions."""
+    if isinstance(X, pd.DataFrame):
+        return (
+            np.column_stack(
+                [_floats(f"column {name!r} of X", X[name]) for name in X.columns]
+                if X.columns.is_unique
+                else [_floats(f"column {k} of X", X.iloc[:, k]) for k in range(X.shape[1])]
+            )
+            if X.shape[1]
+            else np.empty(X.shape)
+        )
+    matrix = _floats("X", X)
+    if matrix.ndim != 2:
+        hint = "; for a single covariate use X.reshape(-1, 1)" if matrix.ndim == 1 else ""
+        raise ValueError(
+            f"X must have two dimensions, rows and columns, got shape {matrix.shape}{hint}"
+        )
+    return matrix
+
+
+def _floats(name: str, values: Any) -> Array:
+    """Return `values` as float64; NaN and infinity pass, text and objects do not."""
+    try:
+        if values is None:
+            raise TypeError
+        array = np.asarray(values)
+        if array.dtype == object:  # pandas' NA becomes NaN, and is refused as such
+            array = np.asarray(pd.array(array.ravel()).to_numpy(dtype=float, na_value=np.nan))
+            array = array.reshape(np.shape(values))
+        if array.dtype.kind not in "biuf":
+            raise TypeError
+        return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must hold numbers only, got {_kind(values)}; "
+            "encode text and categories as numbers first"
+        ) from None
+
+
+def _kind(values: Any) -> str:
+    """Name what was given instead of numbers."""
+    dtype = getattr(values, "dtype", None)
+    if dtype is not None:
+        return f"values of type {dtype}"
+    return f"{type(values).__name__} {str(values)[:60]!r}"
+
+
+def _check_finite(name: str, array: Array, columns: list[str] | None = None) -> None:
+    """Refuse NaN and infinity, naming the first place."""
+    bad = np.argwhere(~np.isfinite(array))
+    if not len(bad):
+        return
+    row = int(bad[0][0])
+    where = f"row {row}" if columns is None else f"row {row}, column {columns[bad[0][1]]!r}"
+    raise ValueError(
+        f"{name} holds {array[tuple(bad[0])]} in {where}{_and_more(bad)}; "
+        "remove or impute such rows before fitting"
+    )
+
+
+def _and_more(places: Any) -> str:
+    return f" (and in {len(places) - 1} more places)" if len(places) > 1 else ""
+
+
+def _factorize(groups: Any, n: int) -> tuple[NDArray[np.intp], pd.Index[Any]]:
+    """Return each row's position among the sorted distinct labels, and the labels."""
+    shape = np.shape(groups)
+    if len(shape) != 1:
+        raise ValueError(f"groups must have one dimension, got shape {shape}")
+    if shape[0] != n:
+        raise ValueError(f"groups has length {shape[0]}, but there are {n} rows in X")
+    labels_of_rows = pd.Index(groups)
+    missing = np.flatnonzero(labels_of_rows.isna())
+    if missing.size:
+        raise ValueError(
+            f"groups has no label in row {missing[0]}{_and_more(missing)}; "
+            "give every row a group, or remove such rows before fitting"
+        )
+    codes, labels = pd.factorize(labels_of_rows, sort=True)
+    return codes.astype(np.intp), pd.Index(labels)
+
+
+def _column_names(X: Any, names: Sequence[str] | None, p: int) -> list[str]:
+    """Return the names of the columns: the given ones, a DataFrame's own, or x0, x1, ..."""
+    if names is not None:
+        if isinstance(names, str):
+            raise TypeError(f"names must be a sequence of column names, got the string {names!r}")
+        result = [str(name) for name in names]
+        if len(result) != p:
+            raise ValueError(f"names has {len(result)} names, but X has {p} columns")
+    elif isinstance(X, pd.DataFrame):
+        result = [str(name) for name in X.columns]
+    else:
+        result = [f"x{k}" for k in range(p)]
+    if len(set(result)) < p:
+        twice = sorted({name for name in result if result.count(name) > 1})
+        raise ValueError(f"the columns of X must have different names, but {_quoted(twice)} repeat")
+    return result
+
+
+def _common_index(**arguments: Any) -> pd.Index[Any] | None:
+    """Return the row labels that the pandas arguments share; refuse labels that differ."""
+    first: tuple[str, pd.Index[Any]] | None = None
+    for name, argument in arguments.items():
+        if not isinstance(argument, pd.Series | pd.DataFrame):
+            continue
+        if first is None:
+            first = name, argument.index
+        elif len(argument.index) == len(first[1]) and not argument.index.equals(first[1]):
+            raise ValueError(
+                f"the index of {name} differs from that of {first[0]}: align their rows first, "
+                "or pass arrays to use them by position"
+            )
+    return None if first is None else first[1]
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,170 @@
+"""A safeguarded Newton method over any function that returns value, gradient and Hessian.
+
+It never sees data: `evaluate` may run here, in other processes, or be a sum of what sites send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from laplace.families import Array
+from laplace.likelihood import Contribution, Evaluate
+
+# The decrement is twice the gain still to be had; at this size the gain is far below rounding, and
+# the parameters are within 1e-12 standard errors of the maximum.
+DECREMENT_TOLERANCE = 1e-24
+# Where rounding keeps the decrement from falling further, this is still a maximum (1e-6 SE).
+DECREMENT_ACCEPTED = 1e-12
+# Below this decrement the value cannot tell steps apart; Newton steps are taken as they are.
+DECREMENT_QUADRATIC = 1e-8
+SUFFICIENT_INCREASE = 1e-4
+EIGENVALUE_FLOOR = 1e-12
+MAX_HALVINGS = 40
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """Where `maximise` ended, and how.
+
+    Attributes
+    ----------
+    theta : ndarray
+        Parameters.
+    contribution : Contribution
+        Value, gradient and Hessian there.
+    converged : bool
+        Whether it is a maximum to rounding.
+    iterations : int
+        Number of Newton steps taken.
+    message : str
+        What happened, and what to do where it did not converge.
+    history : list of (float, float)
+        Value and Newton decrement at each iterate.
+    """
+
+    theta: Array
+    contribution: Contribution
+    converged: bool
+    iterations: int
+    message: str
+    history: list[tuple[float, float]] = field(default_factory=list)
+
+
+def maximise(
+    evaluate: Evaluate,
+    start: Array,
+    *,
+    max_step: Array | None = None,
+    stop: Callable[[Array, Contribution], str | None] | None = None,
+    max_iterations: int = 100,
+) -> Maximum:
+    """Maximise a smooth function by Newton's method with its exact Hessian.
+
+    Each iteration (1) evaluates gradient g and Hessian H; (2) takes the eigenvalues of -H, scaled
+    to a unit diagonal, in absolute value, so that the step d points uphill even where H is
+    not negative definite; (3) shortens d to `max_step`; (4) halves it until the value rises by
+    a fraction of what its slope promises; (5) stops when the Newton decrement g'd is at rounding.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Maps theta to a Contribution (any object with `value`, `gradient` and `hessian`).
+    start : ndarray of shape (q,)
+        First parameters.
+    max_step : ndarray of shape (q,), optional
+        Largest change of each parameter in one step.
+    stop : callable, optional
+        Called with theta and the contribution before each step; a string it returns ends the
+        iteration, not converged, with that message.
+    max_iterations : int
+        Largest number of steps.
+
+    Returns
+    -------
+    Maximum
+
+    References
+    ----------
+    Nocedal, J. and Wright, S. J. (2006). Numerical Optimization, 2nd edition, chapter 3. Springer.
+    """
+    theta = np.array(start, dtype=float)
+    current = evaluate(theta)
+    history: list[tuple[float, float]] = []
+    for iteration in range(max_iterations + 1):
+        step, concave = _newton_step(current)
+        decrement = float(current.gradient @ step)
+        history.append((current.value, decrement))
+
+        def ended(
+            converged: bool,
+            message: str,
+            theta: Array = theta,
+            current: Contribution = current,
+            iteration: int = iteration,
+        ) -> Maximum:
+            return Maximum(theta, current, converged, iteration, message, history)
+
+        if not np.isfinite(decrement):
+            return ended(False, "the derivatives are not finite; rescale X or the offset")
+        if concave and decrement <= DECREMENT_TOLERANCE:
+            return ended(True, "converged")
+        at_rounding = (
+            concave
+            and decrement <= DECREMENT_ACCEPTED
+            and len(history) > 1
+            and decrement >= 0.25 * history[-2][1]
+        )
+        if at_rounding:
+            return ended(True, "converged")
+        if stop is not None and (reason := stop(theta, current)) is not None:
+            return ended(False, reason)
+        if iteration == max_iterations:
+            break
+
+        if max_step is not None:
+            step = step / max(1.0, float(np.max(np.abs(step) / max_step)))
+        moved = _search_line(
+            evaluate, theta, current, step, any_value=concave and decrement <= DECREMENT_QUADRATIC
+        )
+        if moved is None:
+            accepted = concave and decrement <= DECREMENT_ACCEPTED
+            return ended(
+                accepted,
+                "converged" if accepted else "no step along the Newton direction raises the value",
+            )
+        theta, current = moved
+    return ended(
+        False, f"no convergence in {max_iterations} steps; the maximum may lie at infinity"
+    )
+
+
+def _newton_step(at: Contribution) -> tuple[Array, bool]:
+    """Return the step, and whether -H is positive definite."""
+    information = -at.hessian
+    scale = np.sqrt(np.abs(np.diag(information)))
+    scale[~(scale > 0.0)] = 1.0
+    if not np.all(np.isfinite(information)):
+        return np.full(len(scale), np.nan), False
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    floor = EIGENVALUE_FLOOR * max(float(np.max(np.abs(values))), np.finfo(float).tiny)
+    guarded = np.maximum(np.abs(values), floor)
+    step = (vectors @ ((vectors.T @ (at.gradient / scale)) / guarded)) / scale
+    return step, bool(np.all(values > floor))
+
+
+def _search_line(
+    evaluate: Evaluate, theta: Array, current: Contribution, step: Array, any_value: bool
+) -> tuple[Array, Contribution] | None:
+    """Halve the step until the value rises enough; None where it never does."""
+    slope = float(current.gradient @ step)
+    for _ in range(MAX_HALVINGS):
+        candidate = theta + step
+        there = evaluate(candidate)
+        enough = current.value + SUFFICIENT_INCREASE * slope
+        if np.isfinite(there.value) and (any_value or there.value >= enough):
+            return candidate, there
+        step, slope = 0.5 * step, 0.5 * slope
+    return None

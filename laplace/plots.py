@@ -1,0 +1,336 @@
+"""The figures of the book, one function each; every one returns a `matplotlib.figure.Figure`.
+
+One visual language: the truth is black, Laplace blue, quadrature orange, what was published purple.
+The colours are Okabe and Ito's, which colour-blind readers can tell apart; markers differ, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from laplace import derivatives, quadrature
+from laplace.families import Array
+
+COLOURS = {
+    "truth": "#000000",
+    "laplace": "#0072B2",
+    "quadrature": "#D55E00",
+    "published": "#AA4499",
+    "faint": "#999999",
+}
+MARKERS = {"truth": "_", "laplace": "o", "quadrature": "s", "published": "D"}
+WIDTH = 6.4  # inches; text stays legible when a phone shrinks the figure
+
+STYLE: Any = {
+    "figure.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "font.size": 12,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "laplace",  # the same figure gives the same file
+}
+
+
+NO_DATE = {"Date": None}
+P = ParamSpec("P")
+
+
+def show_as_svg() -> None:
+    """Make a notebook show figures as SVG: sharp at any width, the same at every run."""
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    mpl.rcParams.update(STYLE)
+    set_matplotlib_formats("svg", metadata=NO_DATE, bbox_inches="tight")  # type: ignore[no-untyped-call]
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG; the same figure gives the same file."""
+    with mpl.rc_context(STYLE):
+        figure.savefig(path, format="svg", metadata=NO_DATE, bbox_inches="tight")
+
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Let a function draw in the book's style, whatever the caller's settings are."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
+    """Return a figure of the book's width, and its axes."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+@_styled
+def integrand(
+    groups: Mapping[str, tuple[Array, Array]], beta: Array, tau: float, nodes: int
+) -> Figure:
+    """Draw the integrand of each group, its Laplace Gaussian and the nodes of the adaptive rule.
+
+    Parameters
+    ----------
+    groups : mapping of str to (x, y)
+        Title and rows of each group.
+    beta : ndarray of shape (p,)
+        Coefficients.
+    tau : float
+        Standard deviation of the random intercepts.
+    nodes : int
+        Number of nodes of the adaptive rule.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = _figure(len(groups), 1, 2.7 * len(groups), squeeze=False)
+    for ax, (title, (x, y)) in zip(axes[:, 0], groups.items(), strict=True):
+        mode = derivatives.mode(x, y, beta, tau)
+        omega = derivatives.omega(x, y, beta, tau)
+        top = derivatives.g(x, y, mode, beta, tau)
+        u = np.linspace(mode - 5 * omega, mode + 6 * omega, 400)
+        curve = np.exp([derivatives.g(x, y, v, beta, tau) - top for v in u])
+        gaussian = np.exp(-0.5 * ((u - mode) / omega) ** 2)
+        at = quadrature.adaptive_nodes(x, y, beta, tau, nodes)
+        at = at[(at > u[0]) & (at < u[-1])]
+        height = np.exp([derivatives.g(x, y, v, beta, tau) - top for v in at])
+        ax.fill_between(u, curve, color=COLOURS["faint"], alpha=0.3, linewidth=0)
+        ax.plot(u, curve, color=COLOURS["truth"], label="integrand")
+        ax.plot(u, gaussian, "--", color=COLOURS["laplace"], label="Laplace")
+        ax.vlines(at, 0, height, color=COLOURS["quadrature"], linewidth=1.2)
+        ax.plot(
+            at,
+            height,
+            MARKERS["quadrature"],
+            color=COLOURS["quadrature"],
+            markersize=5,
+            label=f"{nodes} nodes",
+        )
+        ax.set(title=title, ylim=(0, 1.08), yticks=[0, 1], ylabel="relative height")
+    axes[-1, 0].set_xlabel("random intercept u")
+    axes[0, 0].legend(loc="upper right")
+    return figure
+
+
+@_styled
+def quadrature_error(errors: pd.DataFrame) -> Figure:
+    """Draw the absolute error of the log-likelihood against the number of nodes.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        Index: number of nodes; columns `ordinary` and `adaptive`: absolute errors.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 3.4)
+    floor = 1e-16  # an error of exactly zero has no place on a log scale
+    lines = {
+        "ordinary": (":", "v", COLOURS["faint"]),
+        "adaptive": ("-", MARKERS["quadrature"], COLOURS["quadrature"]),
+    }
+    for name, (line, marker, colour) in lines.items():
+        ax.plot(
+            errors.index,
+            errors[name].clip(lower=floor),
+            line,
+            marker=marker,
+            color=colour,
+            label=f"{name} rule",
+        )
+    if 1 in errors.index:
+        ax.plot(
+            1,
+            errors.loc[1, "adaptive"],
+            MARKERS["laplace"],
+            color=COLOURS["laplace"],
+            markersize=9,
+            label="Laplace",
+            zorder=3,
+        )
+    ax.set(
+        yscale="log",
+        xlabel="number of nodes K",
+        ylabel="error of the log-likelihood",
+    )
+    ax.legend()
+    return figure
+
+
+@_styled
+def corrections(shifts: pd.DataFrame) -> Figure:
+    """Draw how far each correction, made alone, moves each coefficient.
+
+    Parameters
+    ----------
+    shifts : DataFrame
+        A row a correction, a column a coefficient: shift in standard errors.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 1.2 + 0.38 * len(shifts))
+    ax.axvline(0, color=COLOURS["published"], linewidth=1.2)
+    for row, name in enumerate(shifts.index):
+        ax.plot(
+            shifts.loc[name],
+            np.full(shifts.shape[1], row),
+            MARKERS["laplace"],
+            color=COLOURS["laplace"],
+            alpha=0.6,
+            markersize=7,
+        )
+    ax.set(
+        yticks=range(len(shifts)),
+        yticklabels=shifts.index,
+        ylim=(len(shifts) - 0.5, -0.5),
+        xlabel="shift from the published coefficients,\nin standard errors",
+    )
+    ax.tick_params(axis="y", length=0)
+    return figure
+
+
+@_styled
+def coefficients(
+    estimates: Mapping[str, tuple[ArrayLike, ArrayLike | None]], names: Sequence[str]
+) -> Figure:
+    """Draw estimates of the same coefficients side by side, with intervals where there are.
+
+    Parameters
+    ----------
+    estimates : mapping of str to (values, half_widths)
+        Keys begin with "truth", "published", "laplace" or "quadrature", which gives the colour.
+    names : sequence of str
+        Names of the coefficients.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 4.2)
+    places = np.arange(len(names), dtype=float)
+    offsets = np.linspace(-0.27, 0.27, len(estimates))
+    ax.axhline(0, color=COLOURS["faint"], linewidth=0.8)
+    for shift, (label, (values, half)) in zip(offsets, estimates.items(), strict=True):
+        kind = label.split()[0].rstrip(",").lower()
+        ax.errorbar(
+            places if kind == "truth" else places + shift,
+            np.asarray(values, dtype=float),
+            yerr=None if half is None else np.asarray(half, dtype=float),
+            fmt=MARKERS[kind],
+            color=COLOURS[kind],
+            markersize=26 if kind == "truth" else 5,
+            elinewidth=1.2,
+            label=label,
+        )
+    ax.set(xticks=places, xticklabels=names, ylabel="coefficient")
+    legend = ax.legend(loc="upper left", bbox_to_anchor=(0, 1.22), ncols=2)
+    for handle in legend.legend_handles:
+        if handle is not None and hasattr(handle, "set_markersize"):
+            handle.set_markersize(8)
+    return figure
+
+
+@_styled
+def profile(curves: Mapping[str, pd.Series]) -> Figure:
+    """Draw the profile log-likelihood of tau, a panel a data set.
+
+    Parameters
+    ----------
+    curves : mapping of str to Series
+        Title; log-likelihood minus its maximum, indexed by tau.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = _figure(1, len(curves), 3.2, squeeze=False)
+    for ax, (title, curve) in zip(axes[0], curves.items(), strict=True):
+        ax.plot(curve.index, curve, color=COLOURS["laplace"])
+        best = curve.idxmax()
+        ax.plot(
+            best,
+            curve.max(),
+            MARKERS["laplace"],
+            color=COLOURS["laplace"],
+            markersize=8,
+            clip_on=False,
+        )
+        ax.annotate(
+            f"maximum at {best:.2f}",
+            (best, curve.max()),
+            xytext=(8, 10),
+            textcoords="offset points",
+        )
+        ax.set(title=title, xlabel="τ", ylim=(None, curve.max() + 0.12 * np.ptp(curve)))
+    axes[0, 0].set_ylabel("profile log-likelihood")
+    return figure
+
+
+@_styled
+def random_effects(effects: pd.DataFrame) -> Figure:
+    """Draw each group's random intercept, sorted, with two conditional standard deviations.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        `Fit.random_effects`: columns `mode` and `sd`.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 3.6)
+    ordered = effects.sort_values("mode", kind="stable")
+    place = np.arange(len(ordered))
+    low, high = ordered["mode"] - 2 * ordered["sd"], ordered["mode"] + 2 * ordered["sd"]
+    ax.vlines(place, low, high, color=COLOURS["laplace"], alpha=0.35, linewidth=1)
+    ax.plot(place, ordered["mode"], ".", color=COLOURS["laplace"], markersize=4)
+    ax.axhline(0, color=COLOURS["truth"], linewidth=0.8)
+    ax.set(xlabel="groups, sorted", ylabel="random intercept ± 2 sd")
+    return figure
+
+
+@_styled
+def proportions(observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str) -> Figure:
+    """Draw observed proportions over time and the fitted population average, a colour an arm.
+
+    Parameters
+    ----------
+    observed, fitted : DataFrame
+        Index: time; a column an arm.
+    ylabel : str
+        What the proportion is of.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 3.6)
+    styles = [("o", "-", COLOURS["truth"]), ("^", "--", COLOURS["laplace"])]
+    for arm, (marker, line, colour) in zip(observed.columns, styles, strict=False):
+        ax.plot(observed.index, observed[arm], marker, color=colour, label=f"{arm}, observed")
+        ax.plot(fitted.index, fitted[arm], line, color=colour, label=f"{arm}, fitted")
+    ax.set(xlabel="months", ylabel=ylabel, ylim=(0, None))
+    ax.legend()
+    return figure

@@ -1,0 +1,104 @@
+r"""Gauss-Hermite quadrature of one group's likelihood, ordinary and adaptive: the textbook.
+
+Both rules replace :math:`\int e^{g(\mu)}\,d\mu`, the likelihood of one group, by a weighted sum.
+The ordinary rule puts its nodes where the random intercept is likely *a priori*: around zero, with
+scale :math:`\tau`. The adaptive rule puts them where the integrand is: around its mode
+:math:`\hat\mu`, with scale :math:`\hat\omega`. With one node the adaptive rule is the Laplace
+approximation. Rows are given as in `laplace.derivatives`.
+
+References
+----------
+Liu, Q. and Pierce, D. A. (1994). A note on Gauss-Hermite quadrature. Biometrika 81, 624-629.
+"""
+
+from __future__ import annotations
+
+import operator
+from functools import cache
+
+import numpy as np
+from numpy.polynomial.hermite import hermgauss
+from scipy.special import logsumexp
+
+from laplace import derivatives
+from laplace.families import BERNOULLI as FAMILY
+from laplace.families import Array
+
+# With more nodes the outer weights underflow to zero in double precision.
+MAX_NODES = 200
+
+
+def check_nodes(nodes: object) -> int:
+    """Return `nodes` as an int, or say what is wrong with it.
+
+    Raises
+    ------
+    TypeError
+        If `nodes` is not a whole number.
+    ValueError
+        If it is not between 1 and `MAX_NODES`.
+    """
+    try:
+        if isinstance(nodes, bool | np.bool_):
+            raise TypeError
+        count = operator.index(nodes)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"nodes must be a whole number of quadrature nodes, got {nodes!r}; "
+            "use nodes=1 for the Laplace approximation"
+        ) from None
+    if not 1 <= count <= MAX_NODES:
+        raise ValueError(
+            f"nodes must be between 1 (the Laplace approximation) and {MAX_NODES}, got {count}"
+        )
+    return count
+
+
+@cache
+def gauss_hermite(nodes: int) -> tuple[Array, Array]:
+    r"""Nodes :math:`z_k` and log weights :math:`\log w_k` for the weight :math:`e^{-z^2}`.
+
+    Parameters
+    ----------
+    nodes : int
+        Number of nodes, K.
+
+    Returns
+    -------
+    z, log_w : ndarray of shape (K,)
+        Read-only, in increasing order of `z`.
+    """
+    z, w = hermgauss(check_nodes(nodes))
+    log_w = np.log(w)
+    z.flags.writeable = log_w.flags.writeable = False
+    return z, log_w
+
+
+def ordinary(x: Array, y: Array, beta: Array, tau: float, nodes: int) -> float:
+    r"""Log-likelihood of one group by the ordinary rule.
+
+    .. math:: \log \sum_k \frac{w_k}{\sqrt\pi} \prod_j f(y_j \mid x_j'\beta + \sqrt2\,\tau z_k)
+    """
+    z, log_w = gauss_hermite(nodes)
+    eta = (x @ beta)[:, None] + np.sqrt(2.0) * tau * z
+    log_f = FAMILY.log_density(y[:, None], eta).sum(axis=0)
+    return float(logsumexp(log_w - 0.5 * np.log(np.pi) + log_f))
+
+
+def adaptive_nodes(x: Array, y: Array, beta: Array, tau: float, nodes: int) -> Array:
+    r"""Nodes of the adaptive rule, :math:`u_k = \hat\mu + \sqrt2\,\hat\omega z_k`; shape (K,)."""
+    z, _ = gauss_hermite(nodes)
+    scale = np.sqrt(2.0) * derivatives.omega(x, y, beta, tau)
+    return np.asarray(derivatives.mode(x, y, beta, tau) + scale * z)
+
+
+def adaptive(x: Array, y: Array, beta: Array, tau: float, nodes: int) -> float:
+    r"""Log-likelihood of one group by the adaptive rule.
+
+    .. math:: \log \Big(\sqrt2\,\hat\omega \sum_k w_k e^{z_k^2 + g(u_k)}\Big)
+    """
+    z, log_w = gauss_hermite(nodes)
+    u = adaptive_nodes(x, y, beta, tau, nodes)
+    terms = log_w + z**2 + [derivatives.g(x, y, u_k, beta, tau) for u_k in u]
+    scale = np.sqrt(2.0) * derivatives.omega(x, y, beta, tau)
+    return float(np.log(scale) + logsumexp(terms))

@@ -1,0 +1,53 @@
+"""What made a page: the commit, the versions, and the one script that a page needs.
+
+The runner (`run.py`, beside this file) and the book (`book/_ext/compendium.py`) both use it.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import distribution, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = {"laplace": "laplace-glmm", "numpy": "numpy", "scipy": "scipy", "pandas": "pandas"}
+MATHJAX = "tex-svg-full.js"  # the one file that needs neither fonts nor further scripts
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def commit() -> str:
+    """Name the commit of the checkout, its day, and whether files differ from it.
+
+    Returns
+    -------
+    str
+        For instance ``"1a2b3c4 of 2026-05-01, with uncommitted changes"``; ``"unknown"`` where
+        there is no git, no checkout or no commit.
+    """
+    try:
+        name = _git("log", "-1", "--date=short", "--format=%h of %cd")
+        changed = _git("status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{name}, with uncommitted changes" if changed else name
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python, of the packages that compute, and of the platform."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(package) for name, package in PACKAGES.items()},
+        "platform": platform.platform(),
+    }
+
+
+def mathjax() -> Path:
+    """Find the MathJax script in the installed package that carries it."""
+    files = distribution("sphinx-mathjax-offline").files or []
+    return Path(str(next(f for f in files if f.name == MATHJAX).locate()))

@@ -1,0 +1,270 @@
+"""The book as a reader meets it: built strictly, then read in a browser, without a network."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import nbformat
+import provenance
+import pytest
+import run
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+HTML = ROOT / "book" / "_build" / "html"
+BROWSERS = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "microsoft-edge",
+    "msedge",
+    "chrome",
+]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+def pages() -> list[str]:
+    """List the pages in the order of the table of contents."""
+
+    def files(entry):
+        if isinstance(entry, list):
+            return [name for item in entry for name in files(item)]
+        own = [entry[key] for key in ("root", "file") if key in entry]
+        return own + [n for k in ("parts", "chapters", "sections") for n in files(entry.get(k, []))]
+
+    return files(yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")))
+
+
+PAGES = pages()
+
+
+# --- the book, a server and a browser --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def book():
+    """Build the book exactly as `make book` does, with the packages that the tests run on."""
+    if shutil.which("make") is None:
+        pytest.skip("make, which builds the book, is not on the PATH")
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
+    stamp = Path(sys.prefix) / ".installed"
+    return subprocess.run(
+        # --old-file: the tests install nothing
+        ["make", "book", f"VENV={sys.prefix}", f"--old-file={stamp}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A file server that does not log."""
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def site(book):
+    """Serve the built book, and give its address."""
+    if book.returncode:
+        pytest.fail("The book could not be built.")
+    handler = functools.partial(Quiet, directory=str(HTML))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Start whichever Chromium is installed."""
+    with sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        found = str(own) if own.exists() else next(filter(None, map(shutil.which, BROWSERS)), None)
+        if found is None:
+            words = f"No browser was found: neither Playwright's own nor any of {BROWSERS}."
+            if os.environ.get("CI") == "true":
+                pytest.fail(words)
+            pytest.skip(words)
+        with playwright.chromium.launch(executable_path=found, args=FLAGS) as started:
+            yield started
+
+
+@dataclass
+class Visit:
+    """A page that was opened, and all that went wrong on it."""
+
+    page: Page
+    status: int | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visit(browser, request):
+    """Give a function that opens an address with everything else on the network blocked."""
+
+    def go(url: str, viewport=DESKTOP, color_scheme="light") -> Visit:
+        context = browser.new_context(viewport=viewport, color_scheme=color_scheme)
+        request.addfinalizer(context.close)
+        local = url.partition("?")[0].rpartition("/")[0] if url.startswith("file:") else url[:21]
+        seen = Visit(context.new_page())
+
+        def guard(route):
+            if route.request.url.startswith((local, "data:")):
+                route.continue_()
+            else:
+                seen.problems.append(f"request to elsewhere: {route.request.url}")
+                route.abort()
+
+        context.route("**/*", guard)
+        seen.page.on(
+            "console",
+            lambda message: message.type == "error" and seen.problems.append(message.text),
+        )
+        seen.page.on("pageerror", lambda error: seen.problems.append(str(error)))
+        seen.page.on("requestfailed", lambda r: seen.problems.append(f"failed: {r.url}"))
+        seen.page.on(
+            "response",
+            lambda r: r.status >= 400 and seen.problems.append(f"{r.status}: {r.url}"),
+        )
+        answer = seen.page.goto(url, wait_until="load")
+        seen.status = answer and answer.status
+        seen.page.evaluate("() => window.MathJax?.startup?.promise")
+        return seen
+
+    return go
+
+
+# --- what is read off a page -------------------------------------------------------------------
+
+# Text that a reader would see as mathematics or markup that was not rendered; code is meant.
+UNRENDERED = r"""() => {
+    const article = (document.querySelector("article") ?? document.body).cloneNode(true);
+    article.querySelectorAll("pre, code, script, style, mjx-container").forEach(e => e.remove());
+    const text = article.textContent;
+    return text.match(/\\\(|\\\[|\\begin|\$[^\s$][^$]*\$|\{[a-z:]+\}`|\[@\w+/g) ?? [];
+}"""
+BAD_MATH = """() => [...document.querySelectorAll(
+    '[data-mml-node="merror"], mjx-container [fill="red"], mjx-container [data-mjx-error]'
+)].map(e => e.closest("mjx-container").textContent)"""
+UNTYPESET = """() => [...document.querySelectorAll(".math")]
+    .filter(e => !e.querySelector("mjx-container")).map(e => e.textContent)"""
+BAD_IMAGES = """() => [...document.querySelectorAll("img")]
+    .filter(e => !(e.complete && e.naturalWidth > 0 && e.alt.trim())).map(e => e.outerHTML)"""
+TOO_WIDE = """() => [document.documentElement, document.body, document.querySelector("article")]
+    .filter(e => e && e.scrollWidth > e.clientWidth + 1)
+    .map(e => `${e.tagName}: ${e.scrollWidth} > ${e.clientWidth}`)"""
+
+
+def images_stored(name: str) -> int:
+    notebook = nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
+    return sum(
+        any(kind.startswith("image/") for kind in output.get("data", {}))
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+    )
+
+
+# --- the tests -------------------------------------------------------------------------------
+
+
+def test_the_book_builds_without_a_warning_and_says_what_to_open(book):
+    assert book.returncode == 0, book.stdout + book.stderr
+    assert f"Open {HTML}/index.html" in book.stdout
+
+
+def test_nothing_in_the_book_comes_from_elsewhere(site):
+    loads = re.compile(
+        r"""<(?:script|img|iframe|source)\b[^>]*\ssrc=["'](?:https?:)?//[^"']*"""
+        r"""|<link\b[^>]*\shref=["'](?:https?:)?//[^"']*|\bimport\(["']https?://[^"']*"""
+        r"""|url\(["']?(?:https?:)?//[^)]*"""
+    )
+    found = {
+        (path.name, match)
+        for path in [*HTML.rglob("*.html"), *HTML.rglob("*.css")]
+        for match in loads.findall(path.read_text(encoding="utf-8"))
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("name", [*PAGES, "genindex", "search"])
+def test_page_reads_without_fault(site, visit, name):
+    seen = visit(f"{site}{name}.html")
+    assert seen.status == 200
+    assert seen.page.evaluate(UNTYPESET) == []
+    assert seen.page.evaluate(BAD_MATH) == []
+    assert seen.page.evaluate(UNRENDERED) == []
+    assert seen.page.evaluate(BAD_IMAGES) == []
+    if name.startswith("notebooks/"):
+        assert seen.page.locator("div.cell_output img").count() == images_stored(name)
+        assert seen.page.locator("mjx-container svg").count() > 0
+    assert provenance.commit().split()[0] in seen.page.locator(".built-from").inner_text()
+    assert seen.problems == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_fits_a_phone_in_the_dark(site, visit, name):
+    seen = visit(f"{site}{name}.html", viewport=PHONE, color_scheme="dark")
+    assert seen.page.evaluate(TOO_WIDE) == []
+    for figure in seen.page.locator("div.cell_output img").all():  # drawn for white paper
+        ground = figure.evaluate("e => getComputedStyle(e).backgroundColor")
+        assert ground == "rgb(255, 255, 255)"
+    assert seen.problems == []
+
+
+def test_search_finds_laplace(site, visit):
+    seen = visit(f"{site}search.html?q=Laplace")
+    seen.page.locator("#search-results ul.search li a").first.wait_for()
+    assert seen.page.locator("#search-results ul.search li").count() >= 3
+    assert seen.problems == []
+
+
+def test_next_leads_from_the_first_page_to_the_last(site, visit):
+    seen = visit(f"{site}{PAGES[0]}.html")
+    visited = [PAGES[0]]
+    while seen.page.locator("a.right-next").count():
+        seen.page.locator("a.right-next").click()
+        seen.page.wait_for_load_state("load")
+        visited.append(seen.page.url.removeprefix(site).partition(".html")[0])
+        assert len(visited) <= len(PAGES)
+    assert visited == PAGES
+    assert seen.problems == []
+
+
+def test_page_of_a_run_reads_without_a_network(visit, tmp_path):
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0h9v9"/></svg>'
+    options = {"image": {"alt": "a bar"}, "figure": {"caption": "A bar of width $\\tau$."}}
+    figure = new_code_cell("show()", execution_count=1, metadata={"mystnb": options})
+    figure.outputs = [new_output("display_data", {"image/svg+xml": svg})]
+    text = new_markdown_cell("# A run\n\nHere $\\hat u$ and\n\n$$\\int e^{g(u)}\\,du$$")
+    run.write_page(new_notebook(cells=[text, figure]), tmp_path / "run.html")
+    seen = visit((tmp_path / "run.html").as_uri())
+    assert seen.page.locator("mjx-container svg").count() == 3
+    assert seen.page.locator("figure img").get_attribute("alt") == "a bar"
+    assert seen.page.evaluate(BAD_MATH) == []
+    assert seen.page.evaluate(UNRENDERED) == []
+    assert seen.page.evaluate(BAD_IMAGES) == []
+    assert seen.problems == []

@@ -1,0 +1,288 @@
+"""Bad input: what raises, and in which words. Good input of every kind: the same answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from designs import many_groups
+
+import laplace
+
+Y, X, GROUPS = many_groups(5)
+N = len(Y)
+BETA = np.zeros(3)
+
+
+def changed(values: np.ndarray, place: object, value: object) -> np.ndarray:
+    result = np.array(values, dtype=object if isinstance(value, str) else None)
+    result[place] = value
+    return result
+
+
+def both(y: object = Y, X: object = X, groups: object = GROUPS, **options: object) -> None:
+    """Call `loglik` and `fit`; each must refuse the rows with the same words."""
+    messages = []
+    for call in (
+        lambda: laplace.loglik(y, X, groups, BETA, 1.0, **options),
+        lambda: laplace.fit(y, X, groups, **options),
+    ):
+        try:
+            call()
+        except (TypeError, ValueError) as error:
+            messages.append((type(error), str(error)))
+        else:
+            raise AssertionError("nothing was raised")
+    assert messages[0] == messages[1]
+    kind, text = messages[0]
+    raise kind(text)
+
+
+BAD_ROWS = {
+    "y of 2": ({"y": changed(Y, 3, 2.0)}, ValueError, r"y must be 0 or 1, got 2 in row 3"),
+    "y of -1": ({"y": 2 * Y - 1}, ValueError, r"y must be 0 or 1, got -1 .* more places"),
+    "y of 0.5": ({"y": changed(Y, 0, 0.5)}, ValueError, r"got 0\.5 in row 0; recode the outcome"),
+    "y NaN": ({"y": changed(Y, 3, np.nan)}, ValueError, r"y holds nan in row 3"),
+    "y inf": ({"y": changed(Y, 3, np.inf)}, ValueError, r"y holds inf in row 3"),
+    "y text": ({"y": np.where(Y == 1, "yes", "no")}, TypeError, r"y must hold numbers only"),
+    "y None": ({"y": None}, TypeError, r"y must hold numbers only, got NoneType"),
+    "y matrix": ({"y": Y[:, None]}, ValueError, r"y must have one dimension, got shape"),
+    "y short": ({"y": Y[:-1]}, ValueError, rf"y has length {N - 1}, but there are {N} rows"),
+    "y complex": ({"y": Y + 0j}, TypeError, r"y must hold numbers only, got values of type comp"),
+    "X NaN": ({"X": changed(X, (4, 2), np.nan)}, ValueError, r"X holds nan in row 4, column 'x2'"),
+    "X inf": (
+        {"X": changed(X, (4, 1), -np.inf)},
+        ValueError,
+        r"X holds -inf in row 4, column 'x1'",
+    ),
+    "X flat": ({"X": X[:, 0]}, ValueError, r"X must have two dimensions.*X\.reshape\(-1, 1\)"),
+    "X cube": ({"X": X[None]}, ValueError, r"X must have two dimensions, rows and columns"),
+    "X text": ({"X": changed(X, (0, 0), "a")}, TypeError, r"X must hold numbers only"),
+    "X frame with text": (
+        {"X": pd.DataFrame(X, columns=["a", "b", "c"]).assign(b="low")},
+        TypeError,
+        r"column 'b' of X must hold numbers only, .*encode text and categories",
+    ),
+    "X frame with NA": (
+        {"X": pd.DataFrame({"a": pd.array([1, None] * N, dtype="Int64")[:N]})},
+        ValueError,
+        r"X holds nan in row 1, column 'a' \(and in",
+    ),
+    "X frame, names repeat": (
+        {"X": pd.DataFrame(X, columns=["a", "b", "a"])},
+        ValueError,
+        r"columns of X must have different names, but 'a' repeat",
+    ),
+    "X without columns": ({"X": np.empty((N, 0))}, ValueError, r"X has no columns"),
+    "no rows": (
+        {"y": [], "X": np.empty((0, 3)), "groups": []},
+        ValueError,
+        r"X has no rows: at least one row",
+    ),
+    "X short": ({"X": X[:-2]}, ValueError, rf"y has length {N}, but there are {N - 2} rows in X"),
+    "groups short": ({"groups": GROUPS[1:]}, ValueError, rf"groups has length {N - 1}, but .* {N}"),
+    "groups matrix": ({"groups": GROUPS[:, None]}, ValueError, r"groups must have one dimension"),
+    "groups scalar": ({"groups": "site"}, ValueError, r"groups must have one dimension, got sh"),
+    "groups NaN": (
+        {"groups": changed(GROUPS.astype(float), 2, np.nan)},
+        ValueError,
+        r"groups has no label in row 2; give every row a group",
+    ),
+    "groups None": (
+        {"groups": pd.Series(GROUPS.astype(str)).where(GROUPS > 2, None)},
+        ValueError,
+        r"groups has no label in row \d+ \(and in \d+ more places\)",
+    ),
+    "groups category NA": (
+        {"groups": pd.Categorical.from_codes(np.where(GROUPS > 10, -1, GROUPS), range(11))},
+        ValueError,
+        r"groups has no label in row",
+    ),
+    "offset NaN": ({"offset": changed(Y, 1, np.nan)}, ValueError, r"offset holds nan in row 1"),
+    "offset short": ({"offset": Y[1:]}, ValueError, r"offset has length"),
+    "offset text": ({"offset": ["a"] * N}, TypeError, r"offset must hold numbers only"),
+    "index differs": (
+        {"y": pd.Series(Y), "X": pd.DataFrame(X, index=range(1, N + 1))},
+        ValueError,
+        r"the index of X differs from that of y: align their rows first",
+    ),
+    "family": ({"family": "gamma"}, ValueError, r"family must be 'bernoulli', got 'gamma'"),
+    "trials": ({"trials": np.ones(N)}, ValueError, r"trials must be left out"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_bad_rows(case: str) -> None:
+    arguments, error, words = BAD_ROWS[case]
+    with pytest.raises(error, match=words):
+        both(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("tau", "error", "words"),
+    [
+        (-1.0, ValueError, r"tau must be at least 0, got -1"),
+        (np.nan, ValueError, r"tau must be finite, got nan"),
+        (np.inf, ValueError, r"tau must be finite, got inf"),
+        ("1", TypeError, r"tau must be a number, got '1'"),
+        ("big", TypeError, r"tau must be a number, got 'big'"),
+        ([1.0, 2.0], TypeError, r"tau must be a number"),
+        (True, TypeError, r"tau must be a number, got True"),
+    ],
+)
+def test_bad_tau(tau: object, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        laplace.loglik(Y, X, GROUPS, BETA, tau)
+    with pytest.raises(error, match=words):
+        laplace.fit(Y, X, GROUPS, tau=tau)
+
+
+@pytest.mark.parametrize(
+    ("beta", "error", "words"),
+    [
+        ([0.0, 1.0], ValueError, r"beta has length 2, but there are 3 columns in X"),
+        ([0.0, 1.0, np.nan], ValueError, r"beta holds nan for 'x2'; it must be finite"),
+        ([0.0, 1.0, "a"], TypeError, r"beta must hold numbers only"),
+        (0.0, ValueError, r"beta must have one dimension"),
+    ],
+)
+def test_bad_beta(beta: object, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        laplace.loglik(Y, X, GROUPS, beta, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "words"),
+    [
+        (["a", "b"], ValueError, r"names has 2 names, but X has 3 columns"),
+        (["a", "b", "b"], ValueError, r"must have different names, but 'b' repeat"),
+        ("abc", TypeError, r"names must be a sequence of column names, got the string 'abc'"),
+    ],
+)
+def test_bad_names(names: object, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        laplace.fit(Y, X, GROUPS, names=names)
+
+
+# What cannot be estimated ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_constant_outcome(value: float) -> None:
+    with pytest.raises(ValueError, match=rf"y is {value:g} in every row: .* no finite maximum"):
+        laplace.fit(np.full(N, value), X, GROUPS)
+
+
+def test_rank_deficient_columns_are_named() -> None:
+    frame = pd.DataFrame(X, columns=["one", "age", "dose"])
+    frame["both"] = 3 * frame["age"] - 0.001 * frame["dose"]
+    with pytest.raises(
+        ValueError, match=r"rank 3 but 4 columns: 'both' is a linear combination of 'age', 'dose'"
+    ):
+        laplace.fit(Y, frame, GROUPS)
+    with pytest.raises(ValueError, match=r"'empty' is zero in every row; leave out 'empty'"):
+        laplace.fit(Y, frame.drop(columns="both").assign(empty=0.0), GROUPS)
+    with pytest.raises(ValueError, match=r"'twice' is a linear combination of 'one'"):
+        laplace.fit(Y, frame.drop(columns="both").assign(twice=2.0), GROUPS)
+
+
+def test_more_columns_than_rows() -> None:
+    with pytest.raises(ValueError, match=r"X has rank 2 but 3 columns"):
+        laplace.fit([0, 1], [[1.0, 2.0, 3.0], [0.0, 1.0, 5.0]], ["a", "b"])
+
+
+def test_columns_of_very_different_units_are_not_deficient() -> None:
+    units = np.array([1e-150, 1.0, 1e150])
+    fit = laplace.fit(Y, X * units, GROUPS, tau=1)
+    reference = laplace.fit(Y, X, GROUPS, tau=1)
+    np.testing.assert_allclose(fit.beta * units, reference.beta, rtol=1e-9)
+
+
+def test_complete_separation_names_the_direction() -> None:
+    frame = pd.DataFrame(X, columns=["one", "age", "dose"])
+    y = (frame["age"] > 0.2).astype(float)
+    with pytest.raises(laplace.SeparationError, match=r"X separates y completely: ") as caught:
+        laplace.fit(y, frame, GROUPS)
+    text = str(caught.value)
+    assert "no finite maximum" in text
+    assert "age" in text
+    assert caught.value.complete
+    margin = (2 * y - 1) * (frame @ caught.value.direction)
+    assert np.all(margin > 0)
+
+
+def test_quasi_complete_separation() -> None:
+    frame = pd.DataFrame(X, columns=["one", "age", "dose"])
+    frame["rare"] = 0.0
+    ones = np.flatnonzero(Y == 1)[:4]
+    frame.loc[ones, "rare"] = 1.0
+    with pytest.raises(laplace.SeparationError, match=r"X separates y: 1\*rare is never") as caught:
+        laplace.fit(Y, frame, GROUPS)
+    assert f"not zero in 4 of {N} rows" in str(caught.value)
+    assert not caught.value.complete
+    assert list(caught.value.direction[caught.value.direction != 0].index) == ["rare"]
+
+
+def test_separation_is_found_at_any_fixed_tau() -> None:
+    for tau in (0.0, 1.0, 50.0):
+        with pytest.raises(laplace.SeparationError):
+            laplace.fit((X[:, 1] > 0).astype(float), X, GROUPS, tau=tau)
+
+
+def test_nearly_separated_data_are_fitted() -> None:
+    y = (X[:, 1] > 0).astype(float)
+    at = int(np.argmax(X[:, 1]))
+    y[at] = 0.0
+    fit = laplace.fit(y, X, GROUPS, tau=0.5)
+    assert fit.converged
+
+
+def test_one_group_needs_a_tau() -> None:
+    with pytest.raises(ValueError, match=r"one group only \('a'\): tau cannot be estimated"):
+        laplace.fit(Y, X, ["a"] * N)
+    assert laplace.fit(Y, X, ["a"] * N, tau=1).converged
+
+
+# Labels of any kind ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        GROUPS.tolist(),
+        GROUPS.astype(float) / 7,
+        np.array([f"ward {i:02d}" for i in GROUPS]),
+        pd.Series(GROUPS).map("ward {:02d}".format),
+        pd.Categorical(GROUPS, categories=range(20)),
+        pd.Categorical([f"{i}" for i in GROUPS], categories=[f"{i}" for i in range(12)]),
+        pd.Series(GROUPS, dtype="Int64"),
+        pd.Timestamp("2026-01-01") + pd.to_timedelta(GROUPS, unit="D"),
+    ],
+    ids=["list", "float", "array", "series", "categories", "text", "Int64", "dates"],
+)
+def test_labels_of_any_kind(labels: object) -> None:
+    fit = laplace.fit(Y, X, labels, tau=1)
+    base = laplace.fit(Y, X, GROUPS, tau=1)
+    assert fit.llf == pytest.approx(base.llf, rel=1e-13)
+    assert len(fit.random_effects) == 12
+    np.testing.assert_allclose(fit.random_effects["mode"], base.random_effects["mode"], rtol=1e-9)
+
+
+def test_labels_that_do_not_sort_together() -> None:
+    labels = [int(i) if i % 2 else f"ward {i}" for i in GROUPS]
+    fit = laplace.fit(Y, X, labels, tau=1)
+    assert fit.llf == pytest.approx(laplace.fit(Y, X, GROUPS, tau=1).llf, rel=1e-13)
+    assert set(fit.random_effects.index) == set(labels)
+
+
+def test_booleans_and_integers_are_outcomes() -> None:
+    base = laplace.loglik(Y, X, GROUPS, BETA, 1.0).value
+    for y in (Y.astype(bool), Y.astype(int), Y.tolist(), pd.Series(Y, dtype="Int64")):
+        assert laplace.loglik(y, X, GROUPS, BETA, 1.0).value == base
+
+
+def test_arguments_are_left_as_they_were() -> None:
+    before = Y.copy(), X.copy(), GROUPS.copy()
+    laplace.fit(Y, X, GROUPS)
+    for was, now in zip(before, (Y, X, GROUPS), strict=True):
+        np.testing.assert_array_equal(was, now)

@@ -1,0 +1,101 @@
+"""`maximise` over functions with a known maximum; it never sees data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from designs import many_groups
+
+import laplace
+from laplace.likelihood import Contribution, Likelihood
+from laplace.newton import maximise
+
+
+def rosenbrock(theta: np.ndarray) -> Contribution:
+    """Minus Rosenbrock's function: its maximum is 0, at (1, 1)."""
+    a, b = theta
+    return Contribution(
+        -((1 - a) ** 2) - 100 * (b - a**2) ** 2,
+        np.array([2 * (1 - a) + 400 * a * (b - a**2), -200 * (b - a**2)]),
+        np.array([[-2 + 400 * (b - 3 * a**2), 400 * a], [400 * a, -200.0]]),
+    )
+
+
+def softened(theta: np.ndarray) -> Contribution:
+    """Minus log cosh: Newton's method alone diverges from |theta| > 1.09."""
+    t = theta[0]
+    value = -(np.abs(t) + np.log1p(np.exp(-2 * np.abs(t))) - np.log(2))
+    return Contribution(value, np.array([-np.tanh(t)]), np.array([[-(1 - np.tanh(t) ** 2)]]))
+
+
+def test_a_curved_valley() -> None:
+    found = maximise(rosenbrock, np.array([-1.2, 1.0]))
+    assert found.converged
+    np.testing.assert_allclose(found.theta, [1.0, 1.0], rtol=1e-12)
+    assert found.iterations < 40
+    assert len(found.history) == found.iterations + 1
+
+
+@pytest.mark.parametrize("start", [0.5, 3.0, -12.0])
+def test_where_plain_newton_diverges(start: float) -> None:
+    found = maximise(softened, np.array([start]))
+    assert found.converged
+    assert abs(found.theta[0]) <= 1e-12
+
+
+def test_values_never_fall_far_from_the_maximum() -> None:
+    found = maximise(rosenbrock, np.array([-1.2, 1.0]))
+    values = [value for value, decrement in found.history if decrement > 1e-8]
+    assert np.all(np.diff(values) > 0)
+
+
+def test_max_step_is_kept() -> None:
+    seen: list[np.ndarray] = []
+
+    def watched(theta: np.ndarray) -> Contribution:
+        seen.append(theta)
+        return rosenbrock(theta)
+
+    found = maximise(watched, np.array([-1.2, 1.0]), max_step=np.array([0.1, np.inf]))
+    assert found.converged
+    assert max(np.max(np.abs(np.diff([s[0] for s in seen]))), 0) <= 0.2  # 0.1 from each iterate
+
+
+def test_stop_ends_with_its_reason() -> None:
+    found = maximise(
+        rosenbrock, np.array([-1.2, 1.0]), stop=lambda theta, at: "far" if theta[0] < 0 else None
+    )
+    assert not found.converged
+    assert found.message == "far"
+
+
+def test_no_maximum_is_said() -> None:
+    found = maximise(
+        lambda t: Contribution(float(t[0]), np.ones(1), np.array([[-1e-3]])),
+        np.zeros(1),
+        max_iterations=7,
+    )
+    assert not found.converged
+    assert "no convergence in 7 steps" in found.message
+    assert found.iterations == 7
+
+
+def test_derivatives_that_are_not_finite_are_said() -> None:
+    found = maximise(lambda t: Contribution(0.0, np.array([np.nan]), -np.eye(1)), np.zeros(1))
+    assert not found.converged
+    assert "not finite" in found.message
+
+
+def test_sites_that_send_only_sums_give_the_same_fit() -> None:
+    """The seam of the architecture: a coordinator that adds contributions needs nothing else."""
+    y, X, groups = many_groups(8, groups=30)
+    sites = [groups % 3 == s for s in range(3)]
+    data = [laplace.GroupedData.from_arrays(y[at], X[at], groups[at]) for at in sites]
+    parts = [Likelihood(site) for site in data]
+    found = maximise(
+        lambda theta: sum((part(theta) for part in parts[1:]), parts[0](theta)), np.zeros(4)
+    )
+    fit = laplace.fit(y, X, groups)
+    assert found.converged
+    np.testing.assert_allclose(found.theta, fit.theta, rtol=1e-10)
+    assert found.contribution.value == pytest.approx(fit.llf, rel=1e-13)

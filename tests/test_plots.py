@@ -1,0 +1,85 @@
+"""Figures: drawn from the numbers given, the same file at every run, in the book's colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+import laplace
+from laplace import plots
+
+RNG = np.random.default_rng(1)
+GROUP = RNG.normal(size=(8, 1)), (np.arange(8) % 3 == 0).astype(float)
+NAMES = ["x0", "x1"]
+
+
+def every_figure() -> dict[str, Figure]:
+    effects = pd.DataFrame({"mode": RNG.normal(size=9), "sd": RNG.random(9)})
+    curve = pd.Series([-2.0, 0.0, -1.0], index=[0.5, 1.0, 1.5])
+    arms = pd.DataFrame({"a": [0.1, 0.2], "b": [0.3, 0.1]}, index=[0, 12])
+    errors = pd.DataFrame({"ordinary": [1e-1, 0.0], "adaptive": [1e-2, 1e-9]}, index=[1, 9])
+    shifts = pd.DataFrame(RNG.normal(size=(3, 2)), index=list("abc"), columns=NAMES)
+    return {
+        "integrand": plots.integrand({"eight rows": GROUP}, np.array([0.3]), 1.0, 5),
+        "quadrature_error": plots.quadrature_error(errors),
+        "corrections": plots.corrections(shifts),
+        "coefficients": plots.coefficients(
+            {
+                "truth": ([1, 2], None),
+                "published": ([1.5, 2.5], None),
+                "Laplace": ([1.1, 2.1], [0.1, 0.2]),
+                "quadrature, 5 nodes": ([1.2, 2.2], [0.1, 0.2]),
+            },
+            NAMES,
+        ),
+        "profile": plots.profile({"one": curve, "two": curve}),
+        "random_effects": plots.random_effects(effects),
+        "proportions": plots.proportions(arms, arms, "proportion"),
+    }
+
+
+def test_every_figure_is_written_the_same_way_twice(tmp_path: Path) -> None:
+    global RNG
+    written: list[dict[str, bytes]] = []
+    for _ in range(2):
+        RNG = np.random.default_rng(2)
+        files = {}
+        for name, figure in every_figure().items():
+            assert isinstance(figure, Figure)
+            plots.save_svg(figure, tmp_path / f"{name}.svg")
+            files[name] = (tmp_path / f"{name}.svg").read_bytes()
+        written.append(files)
+    assert written[0] == written[1]
+    drawn = {name for name, f in vars(plots).items() if hasattr(f, "__wrapped__")}
+    assert drawn == set(written[0])
+
+
+def test_the_integrand_and_its_gaussian_touch_at_the_mode() -> None:
+    x, y = GROUP
+    figure = plots.integrand({"eight rows": GROUP}, np.array([0.3]), 1.0, 5)
+    curve, gaussian, nodes = (line.get_xydata() for line in figure.axes[0].lines)
+    mode = laplace.derivatives.mode(x, y, np.array([0.3]), 1.0)
+    for line in (curve, gaussian):
+        assert abs(line[np.argmax(line[:, 1]), 0] - mode) < 0.05
+        assert abs(line[:, 1].max() - 1.0) < 1e-2
+    at = laplace.quadrature.adaptive_nodes(x, y, np.array([0.3]), 1.0, 5)
+    assert set(nodes[:, 0]) <= set(at)
+
+
+def test_colours_mean_the_same_in_every_figure() -> None:
+    figure = every_figure()["coefficients"]
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    colours = [handle.lines[0].get_color() for handle in handles]
+    assert labels == ["truth", "published", "Laplace", "quadrature, 5 nodes"]
+    kinds = ("truth", "published", "laplace", "quadrature")
+    assert colours == [plots.COLOURS[kind] for kind in kinds]
+
+
+def test_the_users_settings_are_left_alone() -> None:
+    before = mpl.rcParams["font.size"]
+    every_figure()
+    assert mpl.rcParams["font.size"] == before

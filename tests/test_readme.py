@@ -1,0 +1,46 @@
+"""The README: its code gives the output that it shows, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_gives_the_output_shown() -> None:
+    match = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+    assert match is not None
+    code, shown = match.groups()
+    assert len(code.strip().splitlines()) == 6
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(compile(code, "README.md", "exec"), {})
+    trimmed = [line.rstrip() for line in output.getvalue().splitlines()]
+    assert trimmed == [line.rstrip() for line in shown.splitlines()]
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)]+)\)", README))
+def test_links_lead_to_files(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+def test_the_commands_are_those_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"\bmake ([a-z]+)\b", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_bibtex_entry_agrees_with_the_citation_file() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    title = re.search(r"title\s*=\s*\{(.*)\}", README)
+    version = re.search(r"version\s*=\s*\{(.*)\}", README)
+    assert title is not None
+    assert version is not None
+    assert f'"{title.group(1)}"' in citation
+    assert f"version: {version.group(1)}" in citation
