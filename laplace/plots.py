@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike
 
 from laplace import derivatives, quadrature
@@ -26,6 +27,8 @@ COLOURS = {
     "quadrature": "#D55E00",
     "published": "#AA4499",
     "faint": "#999999",
+    "one arm": "#555555",
+    "other arm": "#009E73",
 }
 MARKERS = {"truth": "_", "laplace": "o", "quadrature": "s", "published": "D"}
 WIDTH = 6.4  # inches; text stays legible when a phone shrinks the figure
@@ -75,7 +78,8 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
     """Return a figure of the book's width, and its axes."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    layout = ConstrainedLayoutEngine(hspace=0.06)
+    figure = Figure(figsize=(WIDTH, height), layout=layout)
     return figure, figure.subplots(rows, columns, **options)
 
 
@@ -100,7 +104,7 @@ def integrand(
     -------
     Figure
     """
-    figure, axes = _figure(len(groups), 1, 2.7 * len(groups), squeeze=False)
+    figure, axes = _figure(len(groups), 1, 2.9 * len(groups), squeeze=False)
     for ax, (title, (x, y)) in zip(axes[:, 0], groups.items(), strict=True):
         mode = derivatives.mode(x, y, beta, tau)
         omega = derivatives.omega(x, y, beta, tau)
@@ -288,13 +292,15 @@ def profile(curves: Mapping[str, pd.Series]) -> Figure:
 
 
 @_styled
-def random_effects(effects: pd.DataFrame) -> Figure:
+def random_effects(effects: pd.DataFrame, kind: str = "laplace") -> Figure:
     """Draw each group's random intercept, sorted, with two conditional standard deviations.
 
     Parameters
     ----------
     effects : DataFrame
         `Fit.random_effects`: columns `mode` and `sd`.
+    kind : {"laplace", "quadrature"}
+        How they were fitted, which gives the colour.
 
     Returns
     -------
@@ -304,8 +310,8 @@ def random_effects(effects: pd.DataFrame) -> Figure:
     ordered = effects.sort_values("mode", kind="stable")
     place = np.arange(len(ordered))
     low, high = ordered["mode"] - 2 * ordered["sd"], ordered["mode"] + 2 * ordered["sd"]
-    ax.vlines(place, low, high, color=COLOURS["laplace"], alpha=0.35, linewidth=1)
-    ax.plot(place, ordered["mode"], ".", color=COLOURS["laplace"], markersize=4)
+    ax.vlines(place, low, high, color=COLOURS[kind], alpha=0.35, linewidth=1)
+    ax.plot(place, ordered["mode"], ".", color=COLOURS[kind], markersize=4)
     ax.axhline(0, color=COLOURS["truth"], linewidth=0.8)
     ax.set(xlabel="groups, sorted", ylabel="random intercept ± 2 sd")
     return figure
@@ -327,7 +333,7 @@ def proportions(observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str) -> Fi
     Figure
     """
     figure, ax = _figure(1, 1, 3.6)
-    styles = [("o", "-", COLOURS["truth"]), ("^", "--", COLOURS["laplace"])]
+    styles = [("o", "-", COLOURS["one arm"]), ("^", "--", COLOURS["other arm"])]
     for arm, (marker, line, colour) in zip(observed.columns, styles, strict=False):
         ax.plot(observed.index, observed[arm], marker, color=colour, label=f"{arm}, observed")
         ax.plot(fitted.index, fitted[arm], line, color=colour, label=f"{arm}, fitted")

@@ -11,13 +11,21 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"laplace": "laplace-glmm", "numpy": "numpy", "scipy": "scipy", "pandas": "pandas"}
+PACKAGES = {
+    "laplace": "laplace-glmm",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "pandas": "pandas",
+}
 MATHJAX = "tex-svg-full.js"  # the one file that needs neither fonts nor further scripts
 
 
 def _git(*arguments: str) -> str:
     return subprocess.run(
-        ["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True
+        ["git", "-C", str(ROOT), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
 
 

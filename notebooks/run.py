@@ -68,7 +68,9 @@ def find(name: str, folder: Path) -> Path:
     known = {path.stem: path for path in sorted(folder.glob("*.ipynb"))}
     path = Path(name)
     stem = path.name.removesuffix(".ipynb")
-    if stem in known and (path.parent == Path() or path.parent.resolve() == folder.resolve()):
+    if stem in known and (
+        path.parent == Path() or path.parent.resolve() == folder.resolve()
+    ):
         return known[stem]
     raise RefusalError(
         f"There is no notebook {name!r}{_nearest(stem, known)}\nThere are: {', '.join(known)}."
@@ -78,7 +80,11 @@ def find(name: str, folder: Path) -> Path:
 def declared(notebook: Path) -> dict[str, dict[str, str]]:
     """Read the parameters that a notebook declares: type, default and meaning of each."""
     return {
-        name: {"type": p["inferred_type_name"], "default": p["default"], "help": p["help"]}
+        name: {
+            "type": p["inferred_type_name"],
+            "default": p["default"],
+            "help": p["help"],
+        }
         for name, p in papermill.inspect_notebook(notebook).items()
     }
 
@@ -149,14 +155,22 @@ def parse(text: str, kind: str) -> Any:
         if not element:
             return convert(text)
         inner = text.strip().removeprefix("[").removesuffix("]").strip()
-        return [convert(item.strip(" \"'")) for item in inner.split(",")] if inner else []
+        return (
+            [convert(item.strip(" \"'")) for item in inner.split(",")]
+            if inner
+            else []
+        )
     except (ValueError, KeyError):
         what = f"a list of which each item is {words}" if element else words
-        raise RefusalError(f"must be {what} ({kind}), not {text!r}") from None
+        raise RefusalError(
+            f"must be {what} ({kind}), not {text!r}"
+        ) from None
 
 
 def validate(
-    pairs: Sequence[tuple[str, str]], known: dict[str, dict[str, str]], notebook: str
+    pairs: Sequence[tuple[str, str]],
+    known: dict[str, dict[str, str]],
+    notebook: str,
 ) -> dict[str, Any]:
     """Check parameters against those that the notebook declares, and give their values.
 
@@ -186,7 +200,9 @@ def validate(
         try:
             values[name] = parse(text, known[name]["type"])
         except RefusalError as refusal:
-            raise RefusalError(f"{name} {refusal}.\nIt is: {known[name]['help']}.") from None
+            raise RefusalError(
+                f"{name} {refusal}.\nIt is: {known[name]['help']}."
+            ) from None
     return {name: values[name] for name in known if name in values}
 
 
@@ -199,12 +215,17 @@ def run_name(notebook: str, values: dict[str, Any]) -> str:
     '03_two_sites_tau=2.0_nodes=1,5'
     """
     texts = [
-        f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}" for k, v in values.items()
+        f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}"
+        for k, v in values.items()
     ]
     full = "_".join([notebook, *texts])
     safe = re.sub(r"[^\w.,=+-]", "-", full, flags=re.ASCII)[:100]
     # What was changed or cut could make two runs share a name, so a digest tells them apart.
-    return safe if safe == full else f"{safe}_{hashlib.sha256(full.encode()).hexdigest()[:8]}"
+    return (
+        safe
+        if safe == full
+        else f"{safe}_{hashlib.sha256(full.encode()).hexdigest()[:8]}"
+    )
 
 
 # --- running, and what is kept -------------------------------------------------------------------
@@ -215,7 +236,8 @@ def stopped_at(notebook: nbformat.NotebookNode) -> str:
     begun = [
         cell
         for cell in notebook.cells
-        if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("start_time")
+        if cell.cell_type == "code"
+        and cell.metadata.get("papermill", {}).get("start_time")
     ]
     if not begun:
         return "before the first cell"
@@ -223,7 +245,10 @@ def stopped_at(notebook: nbformat.NotebookNode) -> str:
 
 
 def record(
-    notebook: nbformat.NotebookNode, source: Path, parameters: dict[str, str], failure: str
+    notebook: nbformat.NotebookNode,
+    source: Path,
+    parameters: dict[str, str],
+    failure: str,
 ) -> None:
     """Write into a computed copy what it was computed with, for readers and for programs."""
     facts = {
@@ -232,11 +257,22 @@ def record(
         "computed": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         **versions(),
     }
-    notebook.metadata["provenance"] = {"parameters": parameters, "failure": failure, **facts}
-    rows = [*((f"parameter `{k}`", f"`{v}`") for k, v in parameters.items()), *facts.items()]
+    notebook.metadata["provenance"] = {
+        "parameters": parameters,
+        "failure": failure,
+        **facts,
+    }
+    rows = [
+        *((f"parameter `{k}`", f"`{v}`") for k, v in parameters.items()),
+        *facts.items(),
+    ]
     cells = [(name, value.replace("|", "\\|")) for name, value in rows]
     table = "\n".join(f"| {name} | {value} |" for name, value in cells)
-    stop = f"**The run failed**\n\n```text\n{failure}\n```\n\n" if failure else ""
+    stop = (
+        f"**The run failed**\n\n```text\n{failure}\n```\n\n"
+        if failure
+        else ""
+    )
     notebook.cells.append(
         nbformat.v4.new_markdown_cell(
             f"---\n\n## How this copy was computed\n\n{stop}| | |\n|:--|:--|\n{table}"
@@ -267,12 +303,18 @@ def write_page(notebook: nbformat.NotebookNode, page: Path) -> None:
     if not static.exists():
         static.parent.mkdir(exist_ok=True)
         shutil.copyfile(mathjax(), static)
-    exporter = HTMLExporter(template_name="page", extra_template_basedirs=[str(HERE)])
-    html, _ = exporter.from_notebook_node(notebook, {"mathjax_file": static.name})
+    exporter = HTMLExporter(
+        template_name="page", extra_template_basedirs=[str(HERE)]
+    )
+    html, _ = exporter.from_notebook_node(
+        notebook, {"mathjax_file": static.name}
+    )
     page.write_text(html, encoding="utf-8")
 
 
-def run(source: Path, values: dict[str, Any], output: Path) -> tuple[Path, str]:
+def run(
+    source: Path, values: dict[str, Any], output: Path
+) -> tuple[Path, str]:
     """Compute a copy of a notebook, and keep it whether or not it comes to its end.
 
     Parameters
@@ -301,7 +343,9 @@ def run(source: Path, values: dict[str, Any], output: Path) -> tuple[Path, str]:
             values,
             cwd=source.parent,
             # Encrypts the messages to the kernel, and so spares the reader its warning.
-            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            config=Config(
+                {"KernelManager": {"transport_encryption": "auto"}}
+            ),
         )
     except PapermillExecutionError as error:
         failure = f"{error.ename}: {error.evalue}"
@@ -312,7 +356,10 @@ def run(source: Path, values: dict[str, Any], output: Path) -> tuple[Path, str]:
     notebook = nbformat.read(computed, as_version=4)
     if failure:
         failure = f"{stopped_at(notebook)}\n{failure}"
-    known = {name: parameter["default"] for name, parameter in declared(source).items()}
+    known = {
+        name: parameter["default"]
+        for name, parameter in declared(source).items()
+    }
     given = {name: repr(value) for name, value in values.items()}
     record(notebook, source, known | given, failure)
     nbformat.write(notebook, computed)
@@ -338,34 +385,51 @@ def _join_pairs(arguments: Sequence[str]) -> list[str]:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError("needs a name and a value, for instance -p tau 2")
+        raise argparse.ArgumentTypeError(
+            "needs a name and a value, for instance -p tau 2"
+        )
     return name, value
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+    lines = (
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))
+        for row in rows
+    )
     return "\n".join(f"  {line}".rstrip() for line in lines)
 
 
-def _help(parser: argparse.ArgumentParser, name: str | None, folder: Path) -> str:
+def _help(
+    parser: argparse.ArgumentParser, name: str | None, folder: Path
+) -> str:
     if name is None:
-        names = [(path.stem, title(path)) for path in sorted(folder.glob("*.ipynb"))]
+        names = [
+            (path.stem, title(path))
+            for path in sorted(folder.glob("*.ipynb"))
+        ]
         return f"{parser.format_help()}\nnotebooks:\n{_table(names)}"
     notebook = find(name, folder)
     rows = [("name", "type", "default", "meaning")]
-    rows += [(k, p["type"], p["default"], p["help"]) for k, p in declared(notebook).items()]
+    rows += [
+        (k, p["type"], p["default"], p["help"])
+        for k, p in declared(notebook).items()
+    ]
     return f"{notebook.stem}: {title(notebook)}\n\n{_table(rows)}"
 
 
-def main(arguments: Sequence[str] | None = None, folder: Path = HERE) -> int:
+def main(
+    arguments: Sequence[str] | None = None, folder: Path = HERE
+) -> int:
     """Do what the command line asks for; the exit status is 0 only if a run came to its end."""
     parser = argparse.ArgumentParser(
         prog="run.py",
         description="Run a notebook with other parameters; NAME --help lists those that it has.",
         add_help=False,
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the notebook")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="the notebook"
+    )
     parser.add_argument(
         "-p",
         "--parameter",
@@ -382,14 +446,20 @@ def main(arguments: Sequence[str] | None = None, folder: Path = HERE) -> int:
         metavar="DIR",
         help="the folder to write to; runs/ of the repository if not given",
     )
-    parser.add_argument("-h", "--help", action="store_true", help="say this, and end")
-    options = parser.parse_args(_join_pairs(sys.argv[1:] if arguments is None else arguments))
+    parser.add_argument(
+        "-h", "--help", action="store_true", help="say this, and end"
+    )
+    options = parser.parse_args(
+        _join_pairs(sys.argv[1:] if arguments is None else arguments)
+    )
     try:
         if options.help or options.name is None:
             print(_help(parser, options.name, folder))
             return 0
         notebook = find(options.name, folder)
-        values = validate(options.parameter, declared(notebook), notebook.stem)
+        values = validate(
+            options.parameter, declared(notebook), notebook.stem
+        )
     except RefusalError as refusal:
         print(refusal, file=sys.stderr)
         return REFUSED
