@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from laplace import derivatives, quadrature
@@ -31,7 +32,7 @@ COLOURS = {
     "other arm": "#009E73",
 }
 MARKERS = {"truth": "_", "laplace": "o", "quadrature": "s", "published": "D"}
-WIDTH = 6.4  # inches; text stays legible when a phone shrinks the figure
+WIDTH = 5.6  # inches; text stays legible when a phone shrinks the figure
 
 STYLE: Any = {
     "figure.facecolor": "white",
@@ -204,6 +205,7 @@ def corrections(shifts: pd.DataFrame) -> Figure:
             alpha=0.6,
             markersize=7,
         )
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set(
         yticks=range(len(shifts)),
         yticklabels=shifts.index,
