@@ -17,7 +17,7 @@ def test_the_example_gives_the_output_shown() -> None:
     match = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
     assert match is not None
     code, shown = match.groups()
-    assert len(code.strip().splitlines()) == 6
+    assert sum(bool(line.strip()) for line in code.splitlines()) == 6
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         exec(compile(code, "README.md", "exec"), {})
