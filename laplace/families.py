@@ -1,33 +1,34 @@
-"""The outcome's distribution: its cumulant function b and the derivatives of b.
+r"""The outcome's distribution: its cumulant function b and the derivatives of b.
 
-With a canonical link, log f(y | eta) = y eta - b(eta) + c(y), so that everything in the derivation
-is made of sums of b', b'', b''' and b''''.
+With a canonical link, :math:`\log f(y \mid \eta) = y\eta - b(\eta) + c(y)`, so that everything in
+the derivation is made of sums of :math:`b', b'', b'''` and :math:`b''''`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, gammaln
 
 Array = NDArray[np.float64]
 
 
 class Family(Protocol):
-    """What the derivation needs of a distribution; all functions are elementwise."""
+    """What the derivation needs of a distribution; functions of eta are elementwise, by row."""
 
     name: str
+    title: str
 
     def b(self, eta: Array) -> Array:
         """Cumulant function."""
 
     def b_1(self, eta: Array) -> Array:
-        """First derivative of b: the mean, pi."""
+        """First derivative of b: the mean of y."""
 
     def b_2(self, eta: Array) -> Array:
-        """Second derivative of b: the variance."""
+        """Second derivative of b: the variance of y."""
 
     def b_3(self, eta: Array) -> Array:
         """Third derivative of b."""
@@ -39,47 +40,275 @@ class Family(Protocol):
         """Log of f(y | eta), with its constant."""
 
     def residual(self, y: Array, eta: Array) -> Array:
-        """Y - b'(eta), the derivative of the log density in eta."""
+        """Return y minus its mean, the derivative of the log density in eta."""
+
+    def log_mean_bound(self, eta: Array) -> Array:
+        """Log of an upper bound of the mean that is proportional to exp(eta)."""
+
+    def predicted(self, eta: Array) -> Array:
+        """Mean of y, of a single trial where there are trials."""
+
+    def rows(self, index: NDArray[np.intp] | slice) -> Family:
+        """Return the family of these rows."""
+
+    def check(self, y: Array) -> None:
+        """Refuse outcomes that the distribution does not have."""
+
+    def no_maximum(self, y: Array) -> str | None:
+        """Say why outcomes leave every model without a maximum; None where they do not."""
+
+    def directions(self, y: Array, X: Array) -> Array:
+        """Rows r: along d with all r'd >= 0 the likelihood never falls, and > 0 it rises."""
 
 
 class Bernoulli:
-    """A 0/1 outcome with pi = expit(eta): b(eta) = log(1 + exp(eta)).
+    r"""A 0/1 outcome with :math:`\pi = e^\eta / (1 + e^\eta)`: :math:`b(\eta) = \log(1 + e^\eta)`.
 
     Every form is accurate for any finite eta: none takes exp of a large number, and none subtracts
     two numbers that are nearly equal when eta is far from zero.
     """
 
     name = "bernoulli"
+    title = "logistic regression"
 
     def b(self, eta: Array) -> Array:
-        """Return log(1 + exp(eta))."""
+        r"""Return :math:`b = \log(1 + e^\eta)`; :eq:`eq-b`."""
         return np.logaddexp(0.0, eta)
 
     def b_1(self, eta: Array) -> Array:
-        """Return pi."""
+        r"""Return :math:`b' = \pi`; :eq:`eq-b_1`."""
         return np.asarray(expit(eta))
 
     def b_2(self, eta: Array) -> Array:
-        """Return pi (1 - pi), where 1 - pi is taken as expit(-eta)."""
+        r"""Return :math:`b'' = \pi(1 - \pi)`, with 1 - pi as expit(-eta); :eq:`eq-b_2`."""
         return np.asarray(expit(eta) * expit(-np.asarray(eta)))
 
     def b_3(self, eta: Array) -> Array:
-        """Return pi (1 - pi)(1 - 2 pi), where 1 - 2 pi is taken as -tanh(eta / 2)."""
+        r"""Return :math:`b''' = b''(1 - 2\pi)`, with 1 - 2 pi as -tanh(eta/2); :eq:`eq-b_3`."""
         return -self.b_2(eta) * np.tanh(np.asarray(eta) / 2.0)
 
     def b_4(self, eta: Array) -> Array:
-        """Return pi (1 - pi)(1 - 6 pi (1 - pi))."""
+        r"""Return :math:`b'''' = b''(1 - 6b'')`; :eq:`eq-b_4`."""
         b_2 = self.b_2(eta)
         return b_2 * (1.0 - 6.0 * b_2)
 
     def log_density(self, y: Array, eta: Array) -> Array:
-        """Return y log(pi) + (1 - y) log(1 - pi)."""
+        r"""Return :math:`y\log\pi + (1 - y)\log(1 - \pi)`."""
         return -np.logaddexp(0.0, np.where(y > 0.5, -eta, eta))
 
     def residual(self, y: Array, eta: Array) -> Array:
-        """Return y - pi: 1 - pi is expit(-eta) where y is 1."""
+        r"""Return :math:`y - \pi`, where 1 - pi is expit(-eta)."""
         one = y > 0.5
         return np.where(one, 1.0, -1.0) * expit(np.where(one, -eta, eta))
 
+    def log_mean_bound(self, eta: Array) -> Array:
+        """Return eta, since pi < exp(eta)."""
+        return eta
+
+    def predicted(self, eta: Array) -> Array:
+        """Return the probability that y is 1."""
+        return self.b_1(eta)
+
+    def rows(self, index: NDArray[np.intp] | slice) -> Bernoulli:
+        """Return the family itself: it has nothing that differs between rows."""
+        return self
+
+    def check(self, y: Array) -> None:
+        """Refuse outcomes other than 0 and 1."""
+        wrong = np.flatnonzero((y != 0.0) & (y != 1.0))
+        if wrong.size:
+            raise ValueError(
+                f"y must be 0 or 1, got {y[wrong[0]]:g} in row {wrong[0]}{and_more(wrong)}; "
+                "recode the outcome, or give another family"
+            )
+
+    def no_maximum(self, y: Array) -> str | None:
+        """Say so where all outcomes are the same."""
+        return f"y is {y[0]:g} in every row" if np.all(y == y[0]) else None
+
+    def directions(self, y: Array, X: Array) -> Array:
+        """Return x where y is 1, and -x where y is 0."""
+        return np.where(y > 0.5, 1.0, -1.0)[:, None] * X
+
 
 BERNOULLI = Bernoulli()
+
+
+class Binomial:
+    r"""Successes among trials: :math:`b(\eta) = n\log(1 + e^\eta)`, with n trials in a row.
+
+    Parameters
+    ----------
+    trials : ndarray
+        Number of trials of each row, at least 1.
+    """
+
+    name = "binomial"
+    title = "binomial logistic regression"
+
+    def __init__(self, trials: Array) -> None:
+        self.trials = trials
+
+    def b(self, eta: Array) -> Array:
+        r"""Return :math:`n\log(1 + e^\eta)`."""
+        return self.trials * BERNOULLI.b(eta)
+
+    def b_1(self, eta: Array) -> Array:
+        """Return n times the derivative for one trial."""
+        return self.trials * BERNOULLI.b_1(eta)
+
+    def b_2(self, eta: Array) -> Array:
+        """Return n times the derivative for one trial."""
+        return self.trials * BERNOULLI.b_2(eta)
+
+    def b_3(self, eta: Array) -> Array:
+        """Return n times the derivative for one trial."""
+        return self.trials * BERNOULLI.b_3(eta)
+
+    def b_4(self, eta: Array) -> Array:
+        """Return n times the derivative for one trial."""
+        return self.trials * BERNOULLI.b_4(eta)
+
+    def log_density(self, y: Array, eta: Array) -> Array:
+        """Return the log of the binomial probability, its coefficient included."""
+        failures = self.trials - y
+        coefficient = gammaln(self.trials + 1.0) - gammaln(y + 1.0) - gammaln(failures + 1.0)
+        return np.asarray(
+            coefficient - y * np.logaddexp(0.0, -eta) - failures * np.logaddexp(0.0, eta)
+        )
+
+    def residual(self, y: Array, eta: Array) -> Array:
+        r"""Return :math:`y - n\pi`, as y (1 - pi) - (n - y) pi."""
+        return np.asarray(y * expit(-eta) - (self.trials - y) * expit(eta))
+
+    def log_mean_bound(self, eta: Array) -> Array:
+        """Return log n + eta, since n pi < n exp(eta)."""
+        return np.log(self.trials) + eta
+
+    def predicted(self, eta: Array) -> Array:
+        """Return the probability of a success in one trial."""
+        return BERNOULLI.b_1(eta)
+
+    def rows(self, index: NDArray[np.intp] | slice) -> Binomial:
+        """Return the family with the trials of these rows."""
+        return Binomial(self.trials[index])
+
+    def check(self, y: Array) -> None:
+        """Refuse counts that are negative, fractional, or above the number of trials."""
+        _check_counts("y", y)
+        wrong = np.flatnonzero(y > self.trials)
+        if wrong.size:
+            first = wrong[0]
+            raise ValueError(
+                f"y must not exceed trials, got {y[first]:g} successes in {self.trials[first]:g} "
+                f"trials in row {first}{and_more(wrong)}; y counts successes, not proportions"
+            )
+
+    def no_maximum(self, y: Array) -> str | None:
+        """Say so where there are no successes, or no failures."""
+        if np.all(y == 0.0):
+            return "y is 0 in every row"
+        return "y equals trials in every row" if np.all(y == self.trials) else None
+
+    def directions(self, y: Array, X: Array) -> Array:
+        """Return x where there are successes, and -x where there are failures."""
+        return np.concatenate([X[y > 0.0], -X[y < self.trials]])
+
+
+class Poisson:
+    r"""A count with mean :math:`e^\eta`: :math:`b(\eta) = e^\eta`, as are all its derivatives."""
+
+    name = "poisson"
+    title = "Poisson regression"
+
+    def b(self, eta: Array) -> Array:
+        r"""Return :math:`e^\eta`."""
+        return np.asarray(np.exp(eta))
+
+    b_1 = b_2 = b_3 = b_4 = b
+
+    def log_density(self, y: Array, eta: Array) -> Array:
+        r"""Return :math:`y\eta - e^\eta - \log y!`."""
+        return np.asarray(y * eta - np.exp(eta) - gammaln(y + 1.0))
+
+    def residual(self, y: Array, eta: Array) -> Array:
+        r"""Return :math:`y - e^\eta`."""
+        return np.asarray(y - np.exp(eta))
+
+    def log_mean_bound(self, eta: Array) -> Array:
+        """Return eta: the mean is exp(eta)."""
+        return eta
+
+    def predicted(self, eta: Array) -> Array:
+        """Return the mean."""
+        return self.b(eta)
+
+    def rows(self, index: NDArray[np.intp] | slice) -> Poisson:
+        """Return the family itself: it has nothing that differs between rows."""
+        return self
+
+    def check(self, y: Array) -> None:
+        """Refuse counts that are negative or fractional."""
+        _check_counts("y", y)
+
+    def no_maximum(self, y: Array) -> str | None:
+        """Say so where all counts are zero."""
+        return "y is 0 in every row" if np.all(y == 0.0) else None
+
+    def directions(self, y: Array, X: Array) -> Array:
+        """Return -x where y is 0, and both x and -x elsewhere: there x'd has to be zero."""
+        some = y > 0.0
+        return np.concatenate([-X[~some], X[some], -X[some]])
+
+
+POISSON = Poisson()
+
+NAMES = (Bernoulli.name, Binomial.name, Poisson.name)
+
+
+def named(name: Any, trials: Array | None) -> Family:
+    """Return the family of a name, or say what is wrong.
+
+    Parameters
+    ----------
+    name : {"bernoulli", "binomial", "poisson"}
+        Name of the family.
+    trials : ndarray or None
+        Number of trials of each row: needed for binomial outcomes, refused for others.
+
+    Returns
+    -------
+    Family
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or trials do not go with it or are not whole and positive.
+    """
+    if name not in NAMES:
+        raise ValueError(f"family must be one of {', '.join(map(repr, NAMES))}, got {name!r}")
+    if name == Binomial.name:
+        if trials is None:
+            raise ValueError(
+                "trials must be given with family='binomial': the number of trials of each row"
+            )
+        _check_counts("trials", trials, minimum=1)
+        return Binomial(trials)
+    if trials is not None:
+        raise ValueError(f"trials must be left out with family={name!r}; it is for 'binomial'")
+    return BERNOULLI if name == Bernoulli.name else POISSON
+
+
+def _check_counts(name: str, values: Array, minimum: int = 0) -> None:
+    """Refuse numbers that are fractional or below the minimum."""
+    wrong = np.flatnonzero((values < minimum) | (values != np.floor(values)))
+    if wrong.size:
+        raise ValueError(
+            f"{name} must hold whole numbers of at least {minimum}, got {values[wrong[0]]:g} in "
+            f"row {wrong[0]}{and_more(wrong)}"
+        )
+
+
+def and_more(places: Any) -> str:
+    """Return how many more places there are, as words that follow the first."""
+    return f" (and in {len(places) - 1} more places)" if len(places) > 1 else ""

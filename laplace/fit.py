@@ -1,4 +1,4 @@
-"""Fitting a random-intercept logistic regression, and its result."""
+"""Fitting a regression with random intercepts, and its result."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ import pandas as pd
 from scipy.linalg import cho_factor, cho_solve, eigvalsh
 from scipy.stats import norm
 
-from laplace.families import BERNOULLI as FAMILY
 from laplace.families import Array
 from laplace.grouped import GroupedData, number
 from laplace.likelihood import (
     Contribution,
     Likelihood,
-    check_family,
     slope_in_variance,
     without_random_intercepts,
 )
@@ -53,23 +51,24 @@ def fit(
     tau: Any = None,
     names: Sequence[str] | None = None,
 ) -> Fit:
-    r"""Fit a random-intercept logistic regression by maximum likelihood.
+    r"""Fit a regression with random intercepts by maximum likelihood.
 
-    The model is :math:`y_{ij} \sim \mathrm{Bernoulli}(\pi_{ij})` with
-    :math:`\mathrm{logit}\,\pi_{ij} = x_{ij}'\beta + u_i` and :math:`u_i \sim N(0, \tau^2)`.
+    The linear predictor of row j of group i is :math:`x_{ij}'\beta + u_i` with
+    :math:`u_i \sim N(0, \tau^2)`. For 0/1 outcomes it is the logit of the probability of a 1: the
+    random-intercept logistic regression.
 
     Parameters
     ----------
     y : array_like of shape (n,)
-        Outcomes, 0 or 1.
+        Outcomes: 0 or 1, numbers of successes, or counts, as `family` says.
     X : array_like or DataFrame of shape (n, p)
         Covariates, used as given: no intercept is added.
     groups : array_like of shape (n,)
         Group labels of any kind, in any order.
-    family : {"bernoulli"}
-        Distribution of the outcomes.
-    trials : None
-        Numbers of trials; 0/1 outcomes have none.
+    family : {"bernoulli", "binomial", "poisson"}
+        Distribution of the outcomes, with the canonical link (logit, logit, log).
+    trials : int or array_like of shape (n,), optional
+        Numbers of trials of binomial outcomes.
     offset : array_like of shape (n,), optional
         Added to the linear predictor.
     nodes : int
@@ -105,22 +104,23 @@ def fit(
     >>> fit.converged, round(fit.llf, 4)
     (True, -132.3613)
     """
-    check_family(family, trials)
     count = check_nodes(nodes)
     fixed_tau = None if tau is None else number("tau", tau, minimum=0.0)
-    data = GroupedData.from_arrays(y, X, groups, offset=offset, names=names)
+    data = GroupedData.from_arrays(
+        y, X, groups, family=family, trials=trials, offset=offset, names=names
+    )
     data.check_estimable(tau_is_free=fixed_tau is None)
 
     # The search runs on columns of unit size: its guards then mean the same for any unit.
     scale = data.column_scale()
     scaled = data.scaled(scale)
-    logistic = _fit_logistic(data, scaled)
+    plain = _fit_without_random_intercepts(data, scaled)
     likelihood = Likelihood(scaled, count)
     if fixed_tau is not None:
-        found = _fit_beta(likelihood, logistic, fixed_tau)
+        found = _fit_beta(likelihood, plain, fixed_tau)
         estimate, boundary = fixed_tau, False
     else:
-        found, estimate = _fit_both(likelihood, logistic)
+        found, estimate = _fit_both(likelihood, plain)
         boundary = estimate == 0.0
     if not found.converged:
         warnings.warn(f"the fit did not converge: {found.message}", ConvergenceWarning, 2)
@@ -142,29 +142,30 @@ def fit(
     )
 
 
-def _fit_logistic(data: GroupedData, scaled: GroupedData) -> Maximum:
+def _fit_without_random_intercepts(data: GroupedData, scaled: GroupedData) -> Maximum:
     """Maximise the likelihood without random intercepts; refuse separated data."""
     found = maximise(
         lambda beta: _of_beta(without_random_intercepts(scaled, beta)), np.zeros(data.p)
     )
     information = -found.contribution.hessian
-    at_zero = 0.25 * scaled.X.T @ scaled.X
+    at_zero = -without_random_intercepts(scaled, np.zeros(data.p)).hessian[:-1, :-1]
     least = float(eigvalsh(information, at_zero, subset_by_index=(0, 0))[0])
     if least < SEPARATION_SIGN or not found.converged:
         data.check_separation()
     return found
 
 
-def _fit_beta(likelihood: Likelihood, logistic: Maximum, tau: float) -> Maximum:
+def _fit_beta(likelihood: Likelihood, plain: Maximum, tau: float) -> Maximum:
     """Maximise over beta at a fixed tau."""
-    return maximise(lambda beta: _of_beta(likelihood.at(beta, tau)), logistic.theta)
+    return maximise(lambda beta: _of_beta(likelihood.at(beta, tau)), plain.theta)
 
 
-def _fit_both(likelihood: Likelihood, logistic: Maximum) -> tuple[Maximum, float]:
+def _fit_both(likelihood: Likelihood, plain: Maximum) -> tuple[Maximum, float]:
     """Maximise over (beta, log tau), and compare with the boundary tau = 0."""
     data = likelihood.data
-    slope = slope_in_variance(data, logistic.theta)
-    largest_information = float(np.max(data.sum_by_group(FAMILY.b_2(data.X @ logistic.theta))))
+    slope = slope_in_variance(data, plain.theta)
+    eta = data.X @ plain.theta + data.offset
+    largest_information = float(np.max(data.sum_by_group(data.family.b_2(eta))))
     max_step = np.append(np.full(data.p, np.inf), MAX_STEP_LOG_TAU)
 
     def stop(theta: Array, at: Contribution) -> str | None:
@@ -185,16 +186,16 @@ def _fit_both(likelihood: Likelihood, logistic: Maximum) -> tuple[Maximum, float
     interior = None
     for start in TAU_STARTS:
         # coefficients grow with tau (Zeger, Liang and Albert 1988, equation 3.1)
-        beta = logistic.theta * np.sqrt(1.0 + 0.346 * start**2)
+        beta = plain.theta * np.sqrt(1.0 + 0.346 * start**2)
         found = maximise(likelihood, np.append(beta, np.log(start)), max_step=max_step, stop=stop)
         if found.message != "boundary":
             interior = found
             break
     if slope <= 0.0 and (
         interior is None
-        or (interior.converged and interior.contribution.value <= logistic.contribution.value)
+        or (interior.converged and interior.contribution.value <= plain.contribution.value)
     ):
-        return logistic, 0.0
+        return plain, 0.0
     assert interior is not None  # with a positive slope no search ends at the boundary
     return interior, float(np.exp(interior.theta[-1]))
 
@@ -206,7 +207,7 @@ def _of_beta(full: Contribution) -> Contribution:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit:
-    r"""A fitted random-intercept logistic regression.
+    r"""A fitted regression with random intercepts.
 
     Named as in statsmodels. Where `tau` was estimated and is not on the boundary, it is the last
     of the parameters.
@@ -220,7 +221,7 @@ class Fit:
     tau_is_free : bool
         Whether `tau` was estimated.
     boundary : bool
-        Whether the maximum is at tau = 0: the coefficients are then those of logistic regression.
+        Whether the maximum is at tau = 0: the fit is then that without random intercepts.
     nodes : int
         Number of quadrature nodes; 1 is the Laplace approximation.
     converged : bool
@@ -393,7 +394,7 @@ class Fit:
         return pd.DataFrame({"mode": mode, "sd": sd}, index=self.data.labels.rename("group"))
 
     def predict(self, X: Any = None, groups: Any = None, offset: Any = None) -> pd.Series:
-        """Probability that y is 1.
+        """Predict the mean: the probability of a 1 or of a success, or the mean count.
 
         Parameters
         ----------
@@ -408,14 +409,16 @@ class Fit:
         Returns
         -------
         Series
-            Probabilities, a row each.
+            Means, a row each.
         """
         data = self.data
         modes = self.random_effects["mode"]
         if X is None:
             if groups is not None or offset is not None:
                 raise ValueError("X must be given where groups or offset is")
-            in_fit = FAMILY.b_1(data.X @ self.beta + data.offset + modes.to_numpy()[data.codes])
+            in_fit = data.family.predicted(
+                data.X @ self.beta + data.offset + modes.to_numpy()[data.codes]
+            )
             in_order = np.empty(data.n)
             in_order[data.order] = in_fit
             return pd.Series(in_order, index=data.index, name="predicted")
@@ -443,7 +446,7 @@ class Fit:
                 )
             u = modes.loc[new.labels].to_numpy()
         values = np.empty(length)
-        values[new.order] = FAMILY.b_1(new.X @ self.beta + new.offset + u[new.codes])
+        values[new.order] = data.family.predicted(new.X @ self.beta + new.offset + u[new.codes])
         return pd.Series(values, index=new.index, name="predicted")
 
     def summary(self) -> Summary:
@@ -478,7 +481,7 @@ class Summary:
         if not fit.tau_is_free:
             return f"{fit.tau:g} (fixed)"
         if fit.boundary:
-            return "0 (estimated; on the boundary, the fit is logistic regression)"
+            return f"0 (estimated; on the boundary, the fit is plain {fit.data.family.title})"
         return f"{fit.tau:.4f} (estimated)"
 
     @property
@@ -488,7 +491,7 @@ class Summary:
         sizes = fit.data.sizes
         return pd.Series(
             {
-                "Model": "logistic regression with random intercepts",
+                "Model": f"{fit.data.family.title} with random intercepts",
                 "Rows": f"{fit.nobs}",
                 "Groups": f"{fit.data.m}, of {sizes.min()} to {sizes.max()} rows",
                 "Method": f"maximum likelihood, {self._method()}",

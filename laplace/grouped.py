@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.linalg import qr
 from scipy.optimize import linprog
 
-from laplace.families import Array
+from laplace.families import Array, Bernoulli, Family, and_more, named
 
 # A column is called a combination of others when this little of its length is its own.
 RANK_TOLERANCE = 1e-10
@@ -45,11 +45,13 @@ class GroupedData:
     Attributes
     ----------
     y : ndarray of shape (n,)
-        Outcomes, 0.0 or 1.0.
+        Outcomes: 0 or 1, successes, or counts.
     X : ndarray of shape (n, p)
         Covariates.
     offset : ndarray of shape (n,)
         Known part of the linear predictor.
+    family : Family
+        Distribution of the outcomes.
     codes : ndarray of shape (n,)
         Position of each row's group in `labels`; never decreasing.
     starts : ndarray of shape (m,)
@@ -67,6 +69,7 @@ class GroupedData:
     y: Array
     X: Array
     offset: Array
+    family: Family
     codes: NDArray[np.intp]
     starts: NDArray[np.intp]
     labels: pd.Index[Any]
@@ -81,6 +84,8 @@ class GroupedData:
         X: Any,
         groups: Any,
         *,
+        family: Any = Bernoulli.name,
+        trials: Any = None,
         offset: Any = None,
         names: Sequence[str] | None = None,
     ) -> GroupedData:
@@ -89,11 +94,15 @@ class GroupedData:
         Parameters
         ----------
         y : array_like of shape (n,)
-            Outcomes, 0 or 1 (or booleans).
+            Outcomes: 0 or 1 (or booleans), successes, or counts.
         X : array_like or DataFrame of shape (n, p)
             Covariates, used as given: no intercept is added.
         groups : array_like of shape (n,)
             Group labels of any kind, in any order: strings, integers, a pandas categorical.
+        family : {"bernoulli", "binomial", "poisson"}
+            Distribution of the outcomes.
+        trials : int or array_like of shape (n,), optional
+            Numbers of trials, for binomial outcomes.
         offset : array_like of shape (n,), optional
             Added to the linear predictor.
         names : sequence of str, optional
@@ -118,12 +127,10 @@ class GroupedData:
         _check_finite("X", matrix, column_names)
 
         outcome = _vector("y", y, n)
-        wrong = np.flatnonzero((outcome != 0.0) & (outcome != 1.0))
-        if wrong.size:
-            raise ValueError(
-                f"y must be 0 or 1, got {outcome[wrong[0]]:g} in row {wrong[0]}"
-                f"{_and_more(wrong)}; recode the outcome"
-            )
+        if np.ndim(trials) == 0 and trials is not None:
+            trials = np.full(n, number("trials", trials))
+        distribution = named(family, None if trials is None else _vector("trials", trials, n))
+        distribution.check(outcome)
         shift = np.zeros(n) if offset is None else _vector("offset", offset, n)
 
         codes, labels = _factorize(groups, n)
@@ -134,6 +141,7 @@ class GroupedData:
             outcome[order],
             matrix[order],
             shift[order],
+            distribution.rows(order),
             codes,
             starts,
             labels,
@@ -172,6 +180,7 @@ class GroupedData:
             self.y,
             self.X / scale,
             self.offset,
+            self.family,
             self.codes,
             self.starts,
             self.labels,
@@ -194,13 +203,14 @@ class GroupedData:
         Raises
         ------
         ValueError
-            If y is constant, X has columns that are combinations of others, or the standard
+            If y has no variation, X has columns that are combinations of others, or the standard
             deviation of the random intercepts is to be estimated from one group.
         """
-        if np.all(self.y == self.y[0]):
+        reason = self.family.no_maximum(self.y)
+        if reason is not None:
             raise ValueError(
-                f"y is {self.y[0]:g} in every row: the likelihood has no finite maximum; "
-                "both outcomes are needed"
+                f"{reason}: the likelihood has no finite maximum; "
+                "rows with other outcomes are needed"
             )
         if tau_is_free and self.m < 2:
             raise ValueError(
@@ -236,9 +246,9 @@ class GroupedData:
     def check_separation(self) -> None:
         """Refuse data whose outcomes a linear combination of the columns of X separates.
 
-        Exact: a linear program looks for a direction d with (2 y - 1) x'd >= 0 in every row and
-        > 0 in some (Albert and Anderson 1984). Along it, the likelihood rises for ever, with or
-        without random intercepts.
+        Exact: a linear program looks for a direction d along which no row's likelihood falls and
+        some rows' rise for ever (Albert and Anderson 1984); for 0/1 outcomes, (2 y - 1) x'd >= 0
+        in every row and > 0 in some. It does so with or without random intercepts.
 
         Raises
         ------
@@ -251,7 +261,7 @@ class GroupedData:
         logistic regression models. Biometrika 71, 1-10.
         """
         scale = self.column_scale()
-        signed = np.where(self.y > 0.5, 1.0, -1.0)[:, None] * self.X / scale
+        signed = self.family.directions(self.y, self.X / scale)
         complete, weights = True, _widest_margin(signed)
         if weights is None:
             complete, weights = False, _largest_total_margin(signed)
@@ -263,13 +273,21 @@ class GroupedData:
         used = direction[direction != 0.0]
         line = " + ".join(f"{weight:.4g}*{name}" for name, weight in used.items())
         line = line.replace("+ -", "- ")
-        what = (
-            f"X separates y completely: {line} is positive in every row with y = 1 and negative "
-            "in every row with y = 0"
-            if complete
-            else f"X separates y: {line} is never negative where y = 1 and never positive where "
-            f"y = 0, and not zero in {strict} of {self.n} rows"
-        )
+        if self.family.name != Bernoulli.name:
+            what = (
+                f"X separates y: along {line} the likelihood of no row falls, and that of some "
+                "rises for ever"
+            )
+        elif complete:
+            what = (
+                f"X separates y completely: {line} is positive in every row with y = 1 and "
+                "negative in every row with y = 0"
+            )
+        else:
+            what = (
+                f"X separates y: {line} is never negative where y = 1 and never positive where "
+                f"y = 0, and not zero in {strict} of {self.n} rows"
+            )
         raise SeparationError(
             f"{what}; so no finite maximum of the likelihood exists. Leave out or merge "
             f"{_quoted(list(used.index))}, or collect more rows",
@@ -396,13 +414,9 @@ def _check_finite(name: str, array: Array, columns: list[str] | None = None) -> 
     row = int(bad[0][0])
     where = f"row {row}" if columns is None else f"row {row}, column {columns[bad[0][1]]!r}"
     raise ValueError(
-        f"{name} holds {array[tuple(bad[0])]} in {where}{_and_more(bad)}; "
+        f"{name} holds {array[tuple(bad[0])]} in {where}{and_more(bad)}; "
         "remove or impute such rows before fitting"
     )
-
-
-def _and_more(places: Any) -> str:
-    return f" (and in {len(places) - 1} more places)" if len(places) > 1 else ""
 
 
 def _factorize(groups: Any, n: int) -> tuple[NDArray[np.intp], pd.Index[Any]]:
@@ -416,7 +430,7 @@ def _factorize(groups: Any, n: int) -> tuple[NDArray[np.intp], pd.Index[Any]]:
     missing = np.flatnonzero(labels_of_rows.isna())
     if missing.size:
         raise ValueError(
-            f"groups has no label in row {missing[0]}{_and_more(missing)}; "
+            f"groups has no label in row {missing[0]}{and_more(missing)}; "
             "give every row a group, or remove such rows before fitting"
         )
     codes, labels = pd.factorize(labels_of_rows, sort=True)

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from laplace.families import BERNOULLI as FAMILY
 from laplace.families import Array
 from laplace.grouped import GroupedData, coefficients, number
 from laplace.quadrature import check_nodes, gauss_hermite
@@ -81,12 +80,12 @@ def loglik(
     nodes: int = 1,
     adaptive: bool = True,
 ) -> Contribution:
-    r"""Marginal log-likelihood of a random-intercept logistic regression at given parameters.
+    r"""Marginal log-likelihood of a regression with random intercepts at given parameters.
 
     Parameters
     ----------
     y : array_like of shape (n,)
-        Outcomes, 0 or 1.
+        Outcomes: 0 or 1, numbers of successes, or counts, as `family` says.
     X : array_like of shape (n, p)
         Covariates, used as given: no intercept is added.
     groups : array_like of shape (n,)
@@ -96,10 +95,10 @@ def loglik(
     tau : float
         Standard deviation of the random intercepts, at least 0. At 0 the likelihood is that of
         logistic regression, and the derivatives in :math:`\log\tau` are zero.
-    family : {"bernoulli"}
-        Distribution of the outcomes.
-    trials : None
-        Numbers of trials; 0/1 outcomes have none.
+    family : {"bernoulli", "binomial", "poisson"}
+        Distribution of the outcomes, with the canonical link (logit, logit, log).
+    trials : int or array_like of shape (n,), optional
+        Numbers of trials of binomial outcomes.
     offset : array_like of shape (n,), optional
         Added to the linear predictor.
     nodes : int
@@ -130,19 +129,10 @@ def loglik(
     >>> round(part.value, 6), part.gradient.shape, part.hessian.shape
     (-4.152866, (2,), (2, 2))
     """
-    check_family(family, trials)
-    data = GroupedData.from_arrays(y, X, groups, offset=offset)
+    data = GroupedData.from_arrays(y, X, groups, family=family, trials=trials, offset=offset)
     beta = coefficients(beta, data.names)
     tau = number("tau", tau, minimum=0.0)
     return Likelihood(data, check_nodes(nodes), bool(adaptive)).at(beta, tau)
-
-
-def check_family(family: Any, trials: Any) -> None:
-    """Refuse a family other than Bernoulli, and trials with it."""
-    if family != FAMILY.name:
-        raise ValueError(f"family must be {FAMILY.name!r}, got {family!r}")
-    if trials is not None:
-        raise ValueError(f"trials must be left out: with family={FAMILY.name!r} each row is one")
 
 
 class Likelihood:
@@ -194,23 +184,28 @@ def modes(data: GroupedData, eta: Array, tau: float, start: Array) -> Array:
     Newton step that leaves the bracket, or is not half the step before, gives way to the bracket's
     middle: Newton's method alone can cycle.
     """
-    ones = data.sum_by_group(data.y)
-    lower, upper = -(tau**2) * (data.sizes - ones), tau**2 * ones
+    upper = tau**2 * data.sum_by_group(data.y)  # as the mean of y is positive
+    # ... and below sum_j m_j exp(eta_j + mu): further down than this, g_mu is positive
+    log_mass = np.logaddexp.reduceat(data.family.log_mean_bound(eta), data.starts)
+    lower = -(np.maximum(1.0, log_mass + 2.0 * np.log(tau)) + 1.0)
     u = np.clip(start, lower, upper)
     last = upper - lower
+    family = data.family
     for _ in range(MODE_ITERATIONS):
         at_row = eta + u[data.codes]
-        g_u = data.sum_by_group(FAMILY.residual(data.y, at_row)) - u / tau**2
-        g_uu = -data.sum_by_group(FAMILY.b_2(at_row)) - 1.0 / tau**2
+        with np.errstate(over="ignore"):  # far above the mode, a Poisson mean may be infinite
+            g_u = data.sum_by_group(family.residual(data.y, at_row)) - u / tau**2
+            g_uu = -data.sum_by_group(family.b_2(at_row)) - 1.0 / tau**2
         lower = np.where(g_u > 0.0, u, lower)
         upper = np.where(g_u < 0.0, u, upper)
-        new = u - g_u / g_uu
+        with np.errstate(invalid="ignore"):
+            new = u - g_u / g_uu
         # Newton's error is squared by a step: after one this small, it is at rounding
         small = np.abs(new - u) <= MODE_STEP_TOLERANCE * (1.0 + np.abs(u))
         if np.all(small):
             return np.asarray(new)
-        poor = (new <= lower) | (new >= upper) | (np.abs(new - u) > 0.5 * last)
-        new = np.where(poor & ~small, 0.5 * (lower + upper), new)
+        good = (new > lower) & (new < upper) & (np.abs(new - u) <= 0.5 * last)
+        new = np.where(good | small, new, 0.5 * (lower + upper))
         last = np.abs(new - u)
         u = new
     raise ArithmeticError(
@@ -237,15 +232,15 @@ class AtMode:
 
     @cached_property
     def b_2(self) -> Array:
-        return FAMILY.b_2(self.at_row)
+        return self.data.family.b_2(self.at_row)
 
     @cached_property
     def b_3(self) -> Array:
-        return FAMILY.b_3(self.at_row)
+        return self.data.family.b_3(self.at_row)
 
     @cached_property
     def b_4(self) -> Array:
-        return FAMILY.b_4(self.at_row)
+        return self.data.family.b_4(self.at_row)
 
     @cached_property
     def s_2(self) -> Array:
@@ -270,26 +265,26 @@ class AtMode:
     # with respect to theta = (beta, log tau): the Gaussian term alone depends on log tau
 
     @cached_property
-    def g_ut(self) -> Array:
+    def g_u_theta(self) -> Array:
         return _with_tau(-self._a(self.b_2), 2.0 * self.u / self.tau**2)
 
     @cached_property
-    def g_uut(self) -> Array:
+    def g_uu_theta(self) -> Array:
         return _with_tau(-self._a(self.b_3), np.full(self.data.m, 2.0 / self.tau**2))
 
     @cached_property
-    def g_uuut(self) -> Array:
+    def g_uuu_theta(self) -> Array:
         return _with_tau(-self._a(self.b_4), np.zeros(self.data.m))
 
     @cached_property
-    def mu_t(self) -> Array:
+    def mu_theta(self) -> Array:
         r""":math:`\hat\mu_\theta = \hat\omega^2 g_{\mu\theta}`."""
-        return self.g_ut / self.D[:, None]
+        return self.g_u_theta / self.D[:, None]
 
     @cached_property
-    def D_t(self) -> Array:  # noqa: N802
+    def D_theta(self) -> Array:  # noqa: N802
         r""":math:`D_\theta = -(g_{\mu\mu\mu}\hat\mu_\theta + g_{\mu\mu\theta})`, the total one."""
-        return -(self.g_uuu[:, None] * self.mu_t + self.g_uut)
+        return -(self.g_uuu[:, None] * self.mu_theta + self.g_uu_theta)
 
     def _a(self, weight: Array) -> Array:
         return self.data.sum_by_group(weight[:, None] * self.data.X)
@@ -330,8 +325,8 @@ class _Hessian:
         """
         weight = weight / at.D
         self.row_weight -= weight[self.data.codes] * at.b_3
-        self.add_outer(weight * at.g_uuu, at.mu_t)
-        self.add_outer(weight, at.mu_t, at.g_uut)
+        self.add_outer(weight * at.g_uuu, at.mu_theta)
+        self.add_outer(weight, at.mu_theta, at.g_uu_theta)
         self.add_tau(float(np.sum(weight * -4.0 * at.u)) / at.tau**2)
 
     def add_D(self, weight: Array, at: AtMode) -> None:  # noqa: N802
@@ -342,8 +337,8 @@ class _Hessian:
         g_{\mu\mu\mu\theta}\hat\mu_{\theta'} + g_{\mu\mu\theta\theta'}`
         """
         self.row_weight += weight[self.data.codes] * at.b_4
-        self.add_outer(-weight * at.g_uuuu, at.mu_t)
-        self.add_outer(-weight, at.mu_t, at.g_uuut)
+        self.add_outer(-weight * at.g_uuuu, at.mu_theta)
+        self.add_outer(-weight, at.mu_theta, at.g_uuu_theta)
         self.add_tau(4.0 * float(np.sum(weight)) / at.tau**2)
         self.add_mode(-weight * at.g_uuu, at)
 
@@ -356,13 +351,13 @@ class _Hessian:
 
 
 def without_random_intercepts(data: GroupedData, beta: Array) -> Contribution:
-    """Logistic regression: the limit of the likelihood as tau falls to zero."""
+    """Evaluate the model without them: the limit of the likelihood as tau falls to zero."""
     eta = data.X @ beta + data.offset
     hessian = _Hessian(data)
-    hessian.row_weight = -FAMILY.b_2(eta)
+    hessian.row_weight = -data.family.b_2(eta)
     return Contribution(
-        float(np.sum(FAMILY.log_density(data.y, eta))),
-        np.append(data.X.T @ FAMILY.residual(data.y, eta), 0.0),
+        float(np.sum(data.family.log_density(data.y, eta))),
+        np.append(data.X.T @ data.family.residual(data.y, eta), 0.0),
         hessian.total(),
     )
 
@@ -376,28 +371,28 @@ def slope_in_variance(data: GroupedData, beta: Array) -> float:
     coefficients of logistic regression it is the score of the test of no random intercepts.
     """
     eta = data.X @ beta + data.offset
-    score = data.sum_by_group(FAMILY.residual(data.y, eta))
-    return 0.5 * float(np.sum(score**2) - np.sum(FAMILY.b_2(eta)))
+    score = data.sum_by_group(data.family.residual(data.y, eta))
+    return 0.5 * float(np.sum(score**2) - np.sum(data.family.b_2(eta)))
 
 
 def _laplace(at: AtMode) -> Contribution:
     data, tau, u = at.data, at.tau, at.u
-    residual = FAMILY.residual(data.y, at.at_row)
+    residual = data.family.residual(data.y, at.at_row)
     # log(sqrt(2 pi) omega) + g with the constants cancelled, which stays exact as tau falls
     value = (
-        np.sum(FAMILY.log_density(data.y, at.at_row))
+        np.sum(data.family.log_density(data.y, at.at_row))
         - 0.5 * np.sum((u / tau) ** 2)
         - 0.5 * np.sum(np.log1p(tau**2 * at.s_2))
     )
-    in_beta = data.X.T @ residual - 0.5 * np.sum(at.D_t[:, :-1] / at.D[:, None], axis=0)
+    in_beta = data.X.T @ residual - 0.5 * np.sum(at.D_theta[:, :-1] / at.D[:, None], axis=0)
     # the -1 of g_tau and the 1 of -D_tau / 2D are cancelled by hand, too
-    in_tau = np.sum((u / tau) ** 2 - at.s_2 / at.D + 0.5 * at.g_uuu * at.mu_t[:, -1] / at.D)
+    in_tau = np.sum((u / tau) ** 2 - at.s_2 / at.D + 0.5 * at.g_uuu * at.mu_theta[:, -1] / at.D)
 
     hessian = _Hessian(data)
     hessian.row_weight -= at.b_2
     hessian.add_tau(-2.0 * float(np.sum((u / tau) ** 2)))
-    hessian.add_outer(1.0 / at.D, at.g_ut)
-    hessian.add_outer(0.5 / at.D**2, at.D_t)
+    hessian.add_outer(1.0 / at.D, at.g_u_theta)
+    hessian.add_outer(0.5 / at.D**2, at.D_theta)
     hessian.add_D(-0.5 / at.D, at)
     return Contribution(float(value), np.append(in_beta, in_tau), hessian.total())
 
@@ -410,12 +405,12 @@ def _adaptive(at: AtMode, nodes: int) -> Contribution:
     log_normal = -0.5 * (u / tau) ** 2 - np.log(tau) - 0.5 * np.log(2.0 * np.pi)
     terms = log_w + z**2 + log_normal
     for k in range(nodes):
-        terms[:, k] += data.sum_by_group(FAMILY.log_density(data.y, at.eta + u[data.codes, k]))
+        terms[:, k] += data.sum_by_group(data.family.log_density(data.y, at.eta + u[data.codes, k]))
     log_sum = np.asarray(logsumexp(terms, axis=1))
     value = float(np.sum(np.log(SQRT_2 * at.omega) + log_sum))
     weights = np.exp(terms - log_sum[:, None])
 
-    omega_t = -0.5 * at.omega[:, None] ** 3 * at.D_t
+    omega_theta = -0.5 * at.omega[:, None] ** 3 * at.D_theta
     hessian = _Hessian(data)
     mean = np.zeros((data.m, data.p + 1))
     along_mode, along_omega = np.zeros(data.m), np.zeros(data.m)
@@ -424,25 +419,25 @@ def _adaptive(at: AtMode, nodes: int) -> Contribution:
         node = _Node(data, at.eta, u_k)
         g_u = node.score - u_k / tau**2
         g_uu = -node.s_2 - tau**-2
-        g_t = _with_tau(node.g_b, (u_k / tau) ** 2 - 1.0)
-        g_ut = _with_tau(-node.a_2, 2.0 * u_k / tau**2)
-        u_t = at.mu_t + SQRT_2 * z[k] * omega_t
-        t_t = g_t + g_u[:, None] * u_t
-        mean += weight[:, None] * t_t
+        g_theta = _with_tau(node.g_b, (u_k / tau) ** 2 - 1.0)
+        g_u_theta = _with_tau(-node.a_2, 2.0 * u_k / tau**2)
+        u_theta = at.mu_theta + SQRT_2 * z[k] * omega_theta
+        term_theta = g_theta + g_u[:, None] * u_theta
+        mean += weight[:, None] * term_theta
         hessian.row_weight -= weight[data.codes] * node.b_2
         hessian.add_tau(-2.0 * float(np.sum(weight * (u_k / tau) ** 2)))
-        hessian.add_outer(weight, g_ut, u_t)
-        hessian.add_outer(weight * g_uu, u_t)
-        hessian.add_outer(weight, t_t)
+        hessian.add_outer(weight, g_u_theta, u_theta)
+        hessian.add_outer(weight * g_uu, u_theta)
+        hessian.add_outer(weight, term_theta)
         along_mode += weight * g_u
         along_omega += SQRT_2 * z[k] * weight * g_u
     hessian.add_outer(-np.ones(data.m), mean)
     # log omega, and the second derivatives of the nodes: all that is left are sums of
-    # mu_tt and D_tt with a weight a group
+    # the second derivatives of mu and D with a weight a group
     hessian.add_mode(along_mode, at)
     hessian.add_D(-0.5 / at.D - 0.5 * along_omega * at.omega**3, at)
-    hessian.add_outer(0.5 / at.D**2 + 0.75 * along_omega * at.omega**5, at.D_t)
-    gradient = np.sum(mean - 0.5 * at.D_t / at.D[:, None], axis=0)
+    hessian.add_outer(0.5 / at.D**2 + 0.75 * along_omega * at.omega**5, at.D_theta)
+    gradient = np.sum(mean - 0.5 * at.D_theta / at.D[:, None], axis=0)
     return Contribution(value, gradient, hessian.total())
 
 
@@ -453,7 +448,7 @@ def _ordinary(data: GroupedData, beta: Array, tau: float, nodes: int) -> Contrib
     eta = data.X @ beta + data.offset
     terms = np.tile(log_w - 0.5 * np.log(np.pi), (data.m, 1))
     for k in range(nodes):
-        terms[:, k] += data.sum_by_group(FAMILY.log_density(data.y, eta + u[k]))
+        terms[:, k] += data.sum_by_group(data.family.log_density(data.y, eta + u[k]))
     log_sum = np.asarray(logsumexp(terms, axis=1))
     weights = np.exp(terms - log_sum[:, None])
 
@@ -462,10 +457,10 @@ def _ordinary(data: GroupedData, beta: Array, tau: float, nodes: int) -> Contrib
     for k in range(nodes):
         weight = weights[:, k]
         node = _Node(data, eta, np.full(data.m, u[k]))
-        t_t = _with_tau(node.g_b, node.score * u[k])  # the node moves by u_k with log tau
-        mean += weight[:, None] * t_t
+        term_theta = _with_tau(node.g_b, node.score * u[k])  # the node moves by u_k with log tau
+        mean += weight[:, None] * term_theta
         hessian.row_weight -= weight[data.codes] * node.b_2
-        hessian.add_outer(weight, t_t)
+        hessian.add_outer(weight, term_theta)
         hessian.add_tau(float(np.sum(weight * (node.score * u[k] - node.s_2 * u[k] ** 2))))
         cross = -u[k] * weight @ node.a_2
         hessian.matrix[:-1, -1] += cross
@@ -479,8 +474,8 @@ class _Node:
 
     def __init__(self, data: GroupedData, eta: Array, u: Array) -> None:
         at_row = eta + u[data.codes]
-        residual = FAMILY.residual(data.y, at_row)
-        self.b_2 = FAMILY.b_2(at_row)
+        residual = data.family.residual(data.y, at_row)
+        self.b_2 = data.family.b_2(at_row)
         self.score = data.sum_by_group(residual)
         self.s_2 = data.sum_by_group(self.b_2)
         self.g_b = data.sum_by_group(residual[:, None] * data.X)

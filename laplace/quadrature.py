@@ -21,8 +21,7 @@ from numpy.polynomial.hermite import hermgauss
 from scipy.special import logsumexp
 
 from laplace import derivatives
-from laplace.families import BERNOULLI as FAMILY
-from laplace.families import Array
+from laplace.families import BERNOULLI, Array, Family
 
 # With more nodes the outer weights underflow to zero in double precision.
 MAX_NODES = 200
@@ -74,31 +73,36 @@ def gauss_hermite(nodes: int) -> tuple[Array, Array]:
     return z, log_w
 
 
-def ordinary(x: Array, y: Array, beta: Array, tau: float, nodes: int) -> float:
-    r"""Log-likelihood of one group by the ordinary rule.
+def ordinary(
+    x: Array, y: Array, beta: Array, tau: float, nodes: int, family: Family = BERNOULLI
+) -> float:
+    r"""Log-likelihood of one group by the ordinary rule. :eq:`eq-ordinary`.
 
     .. math:: \log \sum_k \frac{w_k}{\sqrt\pi} \prod_j f(y_j \mid x_j'\beta + \sqrt2\,\tau z_k)
     """
     z, log_w = gauss_hermite(nodes)
-    eta = (x @ beta)[:, None] + np.sqrt(2.0) * tau * z
-    log_f = FAMILY.log_density(y[:, None], eta).sum(axis=0)
+    log_f = [np.sum(family.log_density(y, x @ beta + np.sqrt(2.0) * tau * z_k)) for z_k in z]
     return float(logsumexp(log_w - 0.5 * np.log(np.pi) + log_f))
 
 
-def adaptive_nodes(x: Array, y: Array, beta: Array, tau: float, nodes: int) -> Array:
-    r"""Nodes of the adaptive rule, :math:`u_k = \hat\mu + \sqrt2\,\hat\omega z_k`; shape (K,)."""
+def adaptive_nodes(
+    x: Array, y: Array, beta: Array, tau: float, nodes: int, family: Family = BERNOULLI
+) -> Array:
+    r"""Nodes :math:`u_k = \hat\mu + \sqrt2\,\hat\omega z_k`; (K,). :eq:`eq-adaptive_nodes`."""
     z, _ = gauss_hermite(nodes)
-    scale = np.sqrt(2.0) * derivatives.omega(x, y, beta, tau)
-    return np.asarray(derivatives.mode(x, y, beta, tau) + scale * z)
+    scale = np.sqrt(2.0) * derivatives.omega(x, y, beta, tau, family)
+    return np.asarray(derivatives.mode(x, y, beta, tau, family) + scale * z)
 
 
-def adaptive(x: Array, y: Array, beta: Array, tau: float, nodes: int) -> float:
-    r"""Log-likelihood of one group by the adaptive rule.
+def adaptive(
+    x: Array, y: Array, beta: Array, tau: float, nodes: int, family: Family = BERNOULLI
+) -> float:
+    r"""Log-likelihood of one group by the adaptive rule. :eq:`eq-adaptive`.
 
     .. math:: \log \Big(\sqrt2\,\hat\omega \sum_k w_k e^{z_k^2 + g(u_k)}\Big)
     """
     z, log_w = gauss_hermite(nodes)
-    u = adaptive_nodes(x, y, beta, tau, nodes)
-    terms = log_w + z**2 + [derivatives.g(x, y, u_k, beta, tau) for u_k in u]
-    scale = np.sqrt(2.0) * derivatives.omega(x, y, beta, tau)
+    u = adaptive_nodes(x, y, beta, tau, nodes, family)
+    terms = log_w + z**2 + [derivatives.g(x, y, u_k, beta, tau, family) for u_k in u]
+    scale = np.sqrt(2.0) * derivatives.omega(x, y, beta, tau, family)
     return float(np.log(scale) + logsumexp(terms))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -268,3 +269,76 @@ def test_page_of_a_run_reads_without_a_network(visit, tmp_path):
     assert seen.page.evaluate(UNRENDERED) == []
     assert seen.page.evaluate(BAD_IMAGES) == []
     assert seen.problems == []
+
+
+# --- the figure that moves -----------------------------------------------------------------------
+
+
+def drawn(figure) -> list[float]:
+    """Read the coordinates of the integrand off the interactive figure."""
+    points = figure.locator(".curve").get_attribute("points")
+    return [float(number) for number in re.split("[ ,]", points)]
+
+
+def shown(figure) -> dict[str, str]:
+    """Read the words and numbers beside it."""
+    told = figure.locator("[aria-live=polite] [data-show]").all()
+    return {span.get_attribute("data-show"): span.inner_text() for span in told}
+
+
+def tabled(figure, i: int, j: int, events: int) -> tuple[list[float], dict[str, str]]:
+    """Look up what both have to be, at the positions of the sliders."""
+    table = json.loads(figure.locator("script[type='application/json']").text_content())
+    mode, omega, loglik, errors, heights, _ = table["settings"][i][j][events]
+    (origin, unit), (bottom, per_mille) = table["x"], table["y"]
+    xy = [
+        (origin + unit * (mode + omega * t), bottom - per_mille * height)
+        for t, height in zip(table["t"], heights, strict=True)
+    ]
+    words = {
+        "events": f"{events} of {table['sizes'][i]}",
+        "tau": table["taus"][j],
+        "mode": f"{mode:.2f}".replace("-", "−"),
+        "omega": f"{omega:.2f}",
+        "loglik": f"{loglik:.4f}".replace("-", "−"),
+    }
+    return [number for pair in xy for number in pair], words | dict(
+        zip(table["rules"], errors, strict=True)
+    )
+
+
+def test_the_interactive_figure_moves_by_keyboard_and_stands_without_scripts(site, visit, browser):
+    address = f"{site}notebooks/01_integral.html"
+    seen = visit(address, viewport=PHONE)
+    figure = seen.page.locator(".laplace-explorer")
+    assert figure.count() == 1, "the first chapter has to show the interactive figure"
+    assert figure.get_by_role("img", name="integrand").count() == 1
+    rows, events, tau = (figure.get_by_role("slider", name=n) for n in ("rows", "events", "τ"))
+    beginning = drawn(figure), shown(figure)
+
+    rows.focus()
+    keys = "Tab ArrowRight ArrowRight Tab ArrowLeft Shift+Tab End Shift+Tab ArrowLeft Home End"
+    for key in keys.split():
+        before = drawn(figure), shown(figure)
+        seen.page.keyboard.press(key)
+        ring = seen.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert ring == "solid"
+        curve, words = tabled(figure, *(int(e.input_value()) for e in (rows, tau, events)))
+        assert drawn(figure) == pytest.approx(curve, abs=0.06)
+        assert shown(figure) == words
+        assert events.get_attribute("aria-valuetext") == words["events"]
+        for slider, text in zip((rows, events, tau), figure.locator("output").all(), strict=True):
+            assert text.inner_text() == slider.get_attribute("aria-valuetext")
+        if not key.endswith("Tab"):
+            assert (drawn(figure), shown(figure)) != before
+    assert seen.problems == []
+
+    with browser.new_context(viewport=PHONE, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(address)
+        figure = page.locator(".laplace-explorer")
+        assert (drawn(figure), shown(figure)) == beginning
+        assert figure.locator("svg").first.is_visible()
+        assert figure.locator(".curve").bounding_box()["height"] > 100
+        assert figure.get_by_text("where scripts are allowed").is_visible()
+        assert figure.get_by_role("slider").count() == 0

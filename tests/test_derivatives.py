@@ -13,7 +13,7 @@ from laplace import derivatives as d
 SEEDS = range(20)
 TOLERANCE = 1e-8
 
-# name: (the function below it, "u" or "beta")
+# name: (the function below it, and the variable in which it is differentiated)
 PARTIAL = {
     "g_u": ("g", "u"),
     "g_b": ("g", "beta"),
@@ -26,14 +26,29 @@ PARTIAL = {
     "g_uuuu": ("g_uuu", "u"),
     "g_uuub": ("g_uuu", "beta"),
     "g_uubb": ("g_uub", "beta"),
+    "g_t": ("g", "tau"),
+    "g_ut": ("g_u", "tau"),
+    "g_uut": ("g_uu", "tau"),
+    "g_tt": ("g_t", "tau"),
+    "g_utt": ("g_ut", "tau"),
+    "g_uutt": ("g_uut", "tau"),
 }
 TOTAL = {
-    "mu_b": "mode",
-    "mu_bb": "mu_b",
-    "omega_b": "omega",
-    "omega_bb": "omega_b",
-    "l_1": "l",
-    "l_2": "l_1",
+    "mu_b": ("mode", "beta"),
+    "mu_bb": ("mu_b", "beta"),
+    "mu_t": ("mode", "tau"),
+    "mu_bt": ("mu_b", "tau"),
+    "mu_tt": ("mu_t", "tau"),
+    "omega_b": ("omega", "beta"),
+    "omega_bb": ("omega_b", "beta"),
+    "omega_t": ("omega", "tau"),
+    "omega_bt": ("omega_b", "tau"),
+    "omega_tt": ("omega_t", "tau"),
+    "l_1": ("l", "beta"),
+    "l_2": ("l_1", "beta"),
+    "l_t": ("l", "tau"),
+    "l_bt": ("l_1", "tau"),
+    "l_tt": ("l_t", "tau"),
 }
 
 
@@ -49,7 +64,10 @@ def test_partial_derivative(name: str, seed: int) -> None:
     group = random_group(seed)
     below, variable = PARTIAL[name]
     x, y, u, beta, tau = group.x, group.y, group.u, group.beta, group.tau
-    if variable == "u":
+    if variable == "tau":
+        below_at_tau = lambda z: getattr(d, below)(x, y, u, beta, tau * np.exp(z[0]))  # noqa: E731
+        truth = numerical_derivative(below_at_tau, 0.0)[..., 0] / tau
+    elif variable == "u":
         truth = numerical_derivative(lambda z: getattr(d, below)(x, y, z[0], beta, tau), u)[..., 0]
     else:
         truth = numerical_derivative(lambda z: getattr(d, below)(x, y, u, z, tau), beta)
@@ -63,7 +81,12 @@ def test_partial_derivative(name: str, seed: int) -> None:
 def test_derivative_along_the_mode(name: str, seed: int) -> None:
     group = random_group(seed)
     x, y, beta, tau = group.x, group.y, group.beta, group.tau
-    truth = numerical_derivative(lambda z: getattr(d, TOTAL[name])(x, y, z, tau), beta)
+    below, variable = TOTAL[name]
+    if variable == "tau":
+        below_at_tau = lambda z: getattr(d, below)(x, y, beta, tau * np.exp(z[0]))  # noqa: E731
+        truth = numerical_derivative(below_at_tau, 0.0)[..., 0] / tau
+    else:
+        truth = numerical_derivative(lambda z: getattr(d, below)(x, y, z, tau), beta)
     value = getattr(d, name)(x, y, beta, tau)
     assert np.shape(value) == shape_of(name, len(beta))
     assert relative_error(value, truth) <= TOLERANCE
@@ -97,7 +120,7 @@ def test_second_derivatives_are_symmetric(name: str) -> None:
 
 
 def test_tables_name_every_function() -> None:
-    definitions = {"g", "mode", "omega", "l"}
+    definitions = {"g", "mode", "omega", "l", "remainder"}
     assert set(PARTIAL) | set(TOTAL) | definitions == set(d.__all__)
 
 

@@ -106,7 +106,11 @@ BAD_ROWS = {
         ValueError,
         r"the index of X differs from that of y: align their rows first",
     ),
-    "family": ({"family": "gamma"}, ValueError, r"family must be 'bernoulli', got 'gamma'"),
+    "family": (
+        {"family": "gamma"},
+        ValueError,
+        r"family must be one of 'bernoulli', 'binomial', 'poisson', got 'gamma'",
+    ),
     "trials": ({"trials": np.ones(N)}, ValueError, r"trials must be left out"),
 }
 
