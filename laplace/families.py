@@ -216,24 +216,34 @@ class Binomial:
 
 
 class Poisson:
-    r"""A count with mean :math:`e^\eta`: :math:`b(\eta) = e^\eta`, as are all its derivatives."""
+    r"""A count with mean :math:`e^\eta`: :math:`b(\eta) = e^\eta`, as are all its derivatives.
+
+    No count is above :math:`e^{230} = 10^{100}`, but a long Newton step or an outer quadrature node
+    may be. There the derivatives stay at this value, and the log density falls on as a straight
+    line: it is far below any that counts, and nothing that is computed from it overflows.
+    """
 
     name = "poisson"
     title = "Poisson regression"
+    largest_eta = 230.0
 
     def b(self, eta: Array) -> Array:
         r"""Return :math:`e^\eta`."""
-        return np.asarray(np.exp(eta))
+        return np.asarray(self.b_1(eta) * (1.0 + np.maximum(0.0, eta - self.largest_eta)))
 
-    b_1 = b_2 = b_3 = b_4 = b
+    def b_1(self, eta: Array) -> Array:
+        r"""Return :math:`e^\eta`."""
+        return np.asarray(np.exp(np.minimum(eta, self.largest_eta)))
+
+    b_2 = b_3 = b_4 = b_1
 
     def log_density(self, y: Array, eta: Array) -> Array:
         r"""Return :math:`y\eta - e^\eta - \log y!`."""
-        return np.asarray(y * eta - np.exp(eta) - gammaln(y + 1.0))
+        return np.asarray(y * eta - self.b(eta) - gammaln(y + 1.0))
 
     def residual(self, y: Array, eta: Array) -> Array:
         r"""Return :math:`y - e^\eta`."""
-        return np.asarray(y - np.exp(eta))
+        return np.asarray(y - self.b_1(eta))
 
     def log_mean_bound(self, eta: Array) -> Array:
         """Return eta: the mean is exp(eta)."""
@@ -241,7 +251,7 @@ class Poisson:
 
     def predicted(self, eta: Array) -> Array:
         """Return the mean."""
-        return self.b(eta)
+        return self.b_1(eta)
 
     def rows(self, index: NDArray[np.intp] | slice) -> Poisson:
         """Return the family itself: it has nothing that differs between rows."""

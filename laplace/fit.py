@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.linalg import cho_factor, cho_solve, eigvalsh
+from scipy.special import logit
 from scipy.stats import norm
 
-from laplace.families import Array
-from laplace.grouped import GroupedData, number
+from laplace.families import Array, Binomial, Poisson
+from laplace.grouped import (
+    Basis,
+    GroupedData,
+    as_matrix,
+    as_vector,
+    check_finite,
+    common_index,
+    number,
+    row_labels,
+    standard_deviation,
+)
 from laplace.likelihood import (
     Contribution,
     Likelihood,
@@ -22,7 +33,7 @@ from laplace.likelihood import (
     without_random_intercepts,
 )
 from laplace.newton import Maximum, maximise
-from laplace.quadrature import check_nodes
+from laplace.quadrature import MAX_NODES, check_nodes
 
 # A step of log tau beyond this leaves the region where the quadratic model means anything.
 MAX_STEP_LOG_TAU = 1.5
@@ -31,8 +42,39 @@ MAX_STEP_LOG_TAU = 1.5
 NEGLIGIBLE_VARIANCE = 1e-3
 TAU_LIMIT = 1e4
 TAU_STARTS = (1.0, 0.3, 3.0)
+# The log-likelihood may have several maxima in tau, and Laplace's has more than the exact one. In
+# 1,200 random designs a higher one was found only where the first was at a large tau, or few groups
+# with both outcomes bounded tau. These signs, and outcomes that X nearly separates, bring further
+# starts and a walk over fixed values of tau, at about eight times the cost. Beyond this number of
+# rows only a large tau does.
+LARGE_TAU = 5.0
+FEW_MIXED_GROUPS = 12
+FEW_ROWS = 1000
+FURTHER_TAU_STARTS = (3.0, 10.0, 30.0, 100.0)
+TAU_WALK = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+STEPS_OF_WALK = 4
+# At a random intercept of this size, one standard deviation takes a probability from 1/2 to 1e-9:
+# of several maxima, one there is the approximation's.
+IMPLAUSIBLE_TAU = 20.0
+SEVERAL_MAXIMA = (
+    "the approximate log-likelihood has several maxima, and the highest that was found is at "
+    "tau={tau:.3g}, where it is not to be trusted; use more nodes, for instance nodes={nodes}, or "
+    "fix tau"
+)
+CONSTANT_GROUPS = (
+    "no group has both outcomes: the exact likelihood does not fall as tau grows, so that tau has "
+    "no finite estimate, and that of the approximation means nothing; fix tau, or use groups with "
+    "both outcomes"
+)
 # Separation leaves almost no information in some direction; ordinary data keep far more.
 SEPARATION_SIGN = 1e-5
+NEAR_SEPARATION = 0.05
+# Two searches that end closer than this, in log-likelihood, ended at the same maximum.
+SAME_MAXIMUM = 1e-6
+
+
+# The most digits that the numbers of a column may need in a summary, to share their decimals.
+MOST_DIGITS = 7
 
 
 class ConvergenceWarning(UserWarning):
@@ -52,6 +94,12 @@ def fit(
     names: Sequence[str] | None = None,
 ) -> Fit:
     r"""Fit a regression with random intercepts by maximum likelihood.
+
+    The approximate log-likelihood may have several maxima in `tau`. The fit is the highest of those
+    that Newton's method reaches, from one start where the data leave little doubt, and from many
+    where few groups have both outcomes or `tau` is large; that no start leads higher is not
+    proved. If the highest is one of several and at a `tau` where the approximation fails, the
+    result says that it did not converge.
 
     The linear predictor of row j of group i is :math:`x_{ij}'\beta + u_i` with
     :math:`u_i \sim N(0, \tau^2)`. For 0/1 outcomes it is the logit of the probability of a 1: the
@@ -74,7 +122,8 @@ def fit(
     nodes : int
         1 is the Laplace approximation, K adaptive Gauss-Hermite quadrature with K nodes.
     tau : float, optional
-        Fixes the standard deviation of the random intercepts; by default it is estimated.
+        Fixes the standard deviation of the random intercepts, at 0 or from 1e-8 to 1e6; by default
+        it is estimated.
     names : sequence of str, optional
         Names of the columns of X; by default a DataFrame's own, or x0, x1, ...
 
@@ -87,14 +136,15 @@ def fit(
     TypeError, ValueError
         If an argument is not as described, or the parameters cannot be estimated from the data:
         one outcome only, columns of X that are combinations of others, one group with `tau` to
-        estimate. The message names the argument.
+        estimate, or 0/1 outcomes in groups of one row. The message names the argument.
     SeparationError
         If a combination of the columns separates the outcomes, so that no finite maximum exists.
 
     Warns
     -----
     ConvergenceWarning
-        If no maximum was reached; `Fit.message` says why.
+        If no maximum was reached, or, with `tau` estimated, no group has both outcomes;
+        `Fit.message` says why.
 
     Examples
     --------
@@ -102,57 +152,91 @@ def fit(
     >>> data = laplace.simulate.published_two_sites()
     >>> fit = laplace.fit(data.y, data.X, data.groups, tau=1)
     >>> fit.converged, round(fit.llf, 4)
-    (True, -132.3613)
+    (True, -72.1423)
     """
     count = check_nodes(nodes)
-    fixed_tau = None if tau is None else number("tau", tau, minimum=0.0)
+    fixed_tau = None if tau is None else standard_deviation("tau", tau)
     data = GroupedData.from_arrays(
         y, X, groups, family=family, trials=trials, offset=offset, names=names
     )
-    data.check_estimable(tau_is_free=fixed_tau is None)
-
-    # The search runs on columns of unit size: its guards then mean the same for any unit.
-    scale = data.column_scale()
-    scaled = data.scaled(scale)
-    plain = _fit_without_random_intercepts(data, scaled)
-    likelihood = Likelihood(scaled, count)
+    if fixed_tau is None and "tau" in data.names:
+        raise ValueError(
+            "names: 'tau' is the name of the standard deviation; rename the column of X"
+        )
+    # The search runs on orthogonal columns; what is reported is in the user's.
+    basis = data.check_estimable(tau_is_free=fixed_tau is None)
+    plain, least_information = _fit_without_random_intercepts(data, basis)
+    likelihood = Likelihood(basis.data, count)
     if fixed_tau is not None:
         found = _fit_beta(likelihood, plain, fixed_tau)
-        estimate, boundary = fixed_tau, False
+        estimate = fixed_tau
     else:
-        found, estimate = _fit_both(likelihood, plain)
-        boundary = estimate == 0.0
+        found, estimate = _fit_both(likelihood, plain, least_information)
+        if found.converged and data.mixed_groups == 0:
+            found = replace(found, converged=False, message=CONSTANT_GROUPS)
     if not found.converged:
         warnings.warn(f"the fit did not converge: {found.message}", ConvergenceWarning, 2)
 
-    beta = found.theta[: data.p] / scale
-    likelihood = Likelihood(data, count)
+    beta = basis.back(found.theta[: data.p])
+    contribution = Likelihood(data, count).at(beta, estimate)
+    covariance = _covariance(found.contribution.hessian, basis)
+    for array in (beta, contribution.gradient, contribution.hessian, covariance):
+        array.flags.writeable = False
     return Fit(
         data=data,
         nodes=count,
         beta=beta,
         tau=estimate,
         tau_is_free=fixed_tau is None,
-        boundary=boundary,
-        contribution=likelihood.at(beta, estimate),
+        boundary=fixed_tau is None and estimate == 0.0,
+        contribution=contribution,
         converged=found.converged,
         iterations=found.iterations,
         message=found.message,
         history=found.history,
+        _covariance=covariance,
     )
 
 
-def _fit_without_random_intercepts(data: GroupedData, scaled: GroupedData) -> Maximum:
-    """Maximise the likelihood without random intercepts; refuse separated data."""
-    found = maximise(
-        lambda beta: _of_beta(without_random_intercepts(scaled, beta)), np.zeros(data.p)
-    )
+def _fit_without_random_intercepts(data: GroupedData, basis: Basis) -> tuple[Maximum, float]:
+    """Maximise the likelihood without random intercepts; refuse separated data.
+
+    Return the maximum, and the least information on a coefficient of the basis, in units of that
+    of a regression on nothing.
+    """
+    rows = basis.data
+    typical = _typical_predictor(data)
+    # where the linear predictor is nearest to that of the mean outcome, whatever the offset is
+    start = rows.X.T @ (typical - rows.offset) / rows.n
+    found = maximise(lambda beta: _of_beta(without_random_intercepts(rows, beta)), start)
+    reference = rows.X.T @ (rows.family.b_2(np.full(rows.n, typical))[:, None] * rows.X)
     information = -found.contribution.hessian
-    at_zero = -without_random_intercepts(scaled, np.zeros(data.p)).hessian[:-1, :-1]
-    least = float(eigvalsh(information, at_zero, subset_by_index=(0, 0))[0])
+    least = float(eigvalsh(information, reference, subset_by_index=(0, 0))[0])
     if least < SEPARATION_SIGN or not found.converged:
-        data.check_separation()
-    return found
+        data.check_separation(basis)
+    return found, least
+
+
+def _typical_predictor(data: GroupedData) -> float:
+    """Return the linear predictor whose mean is the mean outcome."""
+    if isinstance(data.family, Poisson):
+        return float(np.log(np.mean(data.y)))
+    trials = data.family.trials if isinstance(data.family, Binomial) else np.ones(data.n)
+    return float(logit(np.sum(data.y) / np.sum(trials)))
+
+
+def _covariance(hessian: Array, basis: Basis) -> Array:
+    """Inverse of the information that is minus `hessian`, of the basis, for the columns of X."""
+    q, p = len(hessian), basis.data.p
+    scale = np.sqrt(np.abs(np.diag(hessian)))
+    try:
+        factor = cho_factor(-hessian / np.outer(scale, scale))
+    except (np.linalg.LinAlgError, ValueError):  # not at a maximum: there are no standard errors
+        return np.full((q, q), np.nan)
+    back = np.eye(q)
+    back[:p, :p] = basis.back(np.eye(p))
+    back = back / scale
+    return np.asarray(back @ cho_solve(factor, back.T))
 
 
 def _fit_beta(likelihood: Likelihood, plain: Maximum, tau: float) -> Maximum:
@@ -160,7 +244,9 @@ def _fit_beta(likelihood: Likelihood, plain: Maximum, tau: float) -> Maximum:
     return maximise(lambda beta: _of_beta(likelihood.at(beta, tau)), plain.theta)
 
 
-def _fit_both(likelihood: Likelihood, plain: Maximum) -> tuple[Maximum, float]:
+def _fit_both(
+    likelihood: Likelihood, plain: Maximum, least_information: float
+) -> tuple[Maximum, float]:
     """Maximise over (beta, log tau), and compare with the boundary tau = 0."""
     data = likelihood.data
     slope = slope_in_variance(data, plain.theta)
@@ -178,26 +264,74 @@ def _fit_both(likelihood: Likelihood, plain: Maximum) -> tuple[Maximum, float]:
         if (
             slope <= 0.0
             and at.gradient[-1] < 0.0
-            and tau**2 * largest_information < (NEGLIGIBLE_VARIANCE)
+            and tau**2 * largest_information < NEGLIGIBLE_VARIANCE
         ):
             return "boundary"
         return None
 
-    interior = None
-    for start in TAU_STARTS:
-        # coefficients grow with tau (Zeger, Liang and Albert 1988, equation 3.1)
-        beta = plain.theta * np.sqrt(1.0 + 0.346 * start**2)
-        found = maximise(likelihood, np.append(beta, np.log(start)), max_step=max_step, stop=stop)
+    interior: list[Maximum] = []
+
+    def search(beta: Array, tau: float) -> None:
+        start = np.append(beta, np.log(tau))
+        found = maximise(likelihood, start, max_step=max_step, stop=stop)
         if found.message != "boundary":
-            interior = found
+            interior.append(found)
+
+    def start_at(tau: float) -> None:
+        # coefficients grow with tau (Zeger, Liang and Albert 1988, equation 3.1)
+        search(plain.theta * np.sqrt(1.0 + 0.346 * tau**2), tau)
+
+    for tau in TAU_STARTS:
+        start_at(tau)
+        if interior:
             break
-    if slope <= 0.0 and (
-        interior is None
-        or (interior.converged and interior.contribution.value <= plain.contribution.value)
-    ):
+    few = data.mixed_groups < FEW_MIXED_GROUPS and data.n <= FEW_ROWS
+    unsure = any(not f.converged or np.exp(f.theta[-1]) > LARGE_TAU for f in interior)
+    near_separation = least_information < NEAR_SEPARATION and data.n <= FEW_ROWS
+    if few or unsure or near_separation:
+        for tau in FURTHER_TAU_STARTS:
+            start_at(tau)
+        search(*_best_of_walk(likelihood, plain))
+
+    best = _highest(interior)
+    if slope <= 0.0 and (best is None or best.contribution.value <= plain.contribution.value):
         return plain, 0.0
-    assert interior is not None  # with a positive slope no search ends at the boundary
-    return interior, float(np.exp(interior.theta[-1]))
+    assert best is not None  # with a positive slope no search ends at the boundary
+    tau = float(np.exp(best.theta[-1]))
+    others = [found.contribution.value for found in interior if found.converged]
+    several = slope <= 0.0 or min(others, default=np.inf) < best.contribution.value - SAME_MAXIMUM
+    if best.converged and several and tau > IMPLAUSIBLE_TAU:
+        more = min(max(25, 4 * likelihood.nodes), MAX_NODES)
+        best = replace(best, converged=False, message=SEVERAL_MAXIMA.format(tau=tau, nodes=more))
+    return best, tau
+
+
+def _highest(found: list[Maximum]) -> Maximum | None:
+    """Return the first of the highest maxima; one that converged, of those that are the same."""
+    best: Maximum | None = None
+    for other in found:
+        if best is None:
+            best = other
+            continue
+        gain = other.contribution.value - best.contribution.value
+        better_end = other.converged and not best.converged
+        if gain > (-SAME_MAXIMUM if better_end else SAME_MAXIMUM):
+            best = other
+    return best
+
+
+def _best_of_walk(likelihood: Likelihood, plain: Maximum) -> tuple[Array, float]:
+    """Follow beta over fixed values of tau; return the best pair."""
+    beta, best = plain.theta, (-np.inf, plain.theta, 1.0)
+    for tau in TAU_WALK:
+        found = maximise(
+            lambda beta, tau=tau: _of_beta(likelihood.at(beta, tau)),  # type: ignore[misc]
+            beta,
+            max_iterations=STEPS_OF_WALK,
+        )
+        beta = found.theta
+        best = max(best, (found.contribution.value, beta, tau), key=lambda pair: pair[0])
+    return best[1:]
 
 
 def _of_beta(full: Contribution) -> Contribution:
@@ -249,6 +383,7 @@ class Fit:
     iterations: int
     message: str
     history: list[tuple[float, float]]
+    _covariance: Array  # inverse of the observed information, in the parameters of `gradient`
 
     # the parameters and their precision ------------------------------------------------------
 
@@ -282,18 +417,6 @@ class Fit:
         """Exact second derivative at the estimate, in the parameters of `gradient`."""
         return self.contribution.hessian[self._free, self._free]
 
-    @cached_property
-    def _covariance(self) -> Array:
-        """Inverse of the observed information, in the parameters of `gradient`."""
-        information = -self.hessian
-        scale = np.sqrt(np.abs(np.diag(information)))
-        try:
-            factor = cho_factor(information / np.outer(scale, scale))
-        except np.linalg.LinAlgError:  # not at a maximum: there are no standard errors
-            return np.full_like(information, np.nan)
-        inverse = np.asarray(cho_solve(factor, np.eye(len(scale))))
-        return np.asarray(inverse / np.outer(scale, scale))
-
     @property
     def _names(self) -> list[str]:
         return self.data.names + (["tau"] if self.tau_is_free else [])
@@ -301,7 +424,7 @@ class Fit:
     @property
     def params(self) -> pd.Series:
         """Coefficients by name, and `tau` where it was estimated."""
-        values = np.append(self.beta, self.tau) if self.tau_is_free else self.beta
+        values = np.append(self.beta, self.tau) if self.tau_is_free else self.beta.copy()
         return pd.Series(values, index=self._names, name="params")
 
     def cov_params(self) -> pd.DataFrame:
@@ -325,7 +448,7 @@ class Fit:
         """Coefficients over their standard errors; NaN for `tau`, whose test is not normal."""
         values = self.params / self.bse
         if self.tau_is_free:
-            values["tau"] = np.nan
+            values.iloc[-1] = np.nan
         return values.rename("tvalues")
 
     @property
@@ -353,8 +476,8 @@ class Fit:
         half = norm.isf(level / 2.0) * self.bse
         result = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
         if self._tau_estimated:
-            factor = np.exp(half["tau"] / self.tau)
-            result.loc["tau"] = [self.tau / factor, self.tau * factor]
+            factor = np.exp(half.iloc[-1] / self.tau)
+            result.iloc[-1] = [self.tau / factor, self.tau * factor]
         return result
 
     # the fit as a whole -----------------------------------------------------------------------
@@ -380,18 +503,23 @@ class Fit:
         return float(np.log(self.nobs)) * self.df_model - 2.0 * self.llf
 
     @cached_property
+    def _effects(self) -> tuple[Array, Array]:
+        """Mode of each group's random intercept, and its standard deviation."""
+        if self.tau == 0.0:
+            return np.zeros(self.data.m), np.zeros(self.data.m)
+        at_mode = Likelihood(self.data).at_mode(self.beta, self.tau)
+        return at_mode.u, at_mode.omega
+
+    @property
     def random_effects(self) -> pd.DataFrame:
         r"""Mode of each group's random intercept given its rows, and its standard deviation.
 
         The standard deviation is :math:`\hat\omega`, from the curvature at the mode; it does not
         include the uncertainty of the parameters.
         """
-        if self.tau == 0.0:
-            mode = sd = np.zeros(self.data.m)
-        else:
-            at_mode = Likelihood(self.data).at_mode(self.beta, self.tau)
-            mode, sd = at_mode.u, at_mode.omega
-        return pd.DataFrame({"mode": mode, "sd": sd}, index=self.data.labels.rename("group"))
+        mode, sd = self._effects
+        labels = self.data.labels.rename("group")
+        return pd.DataFrame({"mode": mode.copy(), "sd": sd.copy()}, index=labels)
 
     def predict(self, X: Any = None, groups: Any = None, offset: Any = None) -> pd.Series:
         """Predict the mean: the probability of a 1 or of a success, or the mean count.
@@ -412,42 +540,40 @@ class Fit:
             Means, a row each.
         """
         data = self.data
-        modes = self.random_effects["mode"]
+        modes, _ = self._effects
         if X is None:
             if groups is not None or offset is not None:
                 raise ValueError("X must be given where groups or offset is")
-            in_fit = data.family.predicted(
-                data.X @ self.beta + data.offset + modes.to_numpy()[data.codes]
-            )
             in_order = np.empty(data.n)
-            in_order[data.order] = in_fit
+            in_order[data.order] = data.family.predicted(
+                data.X @ self.beta + data.offset + modes[data.codes]
+            )
             return pd.Series(in_order, index=data.index, name="predicted")
         if isinstance(X, pd.DataFrame) and [str(name) for name in X.columns] != data.names:
             raise ValueError(
                 f"X must have the columns of the fit, {data.names}, in that order, "
                 f"got {list(X.columns)}"
             )
-        length = len(X)
-        new = GroupedData.from_arrays(
-            np.zeros(length),
-            X,
-            np.zeros(length) if groups is None else groups,
-            offset=offset,
-            names=data.names,
-        )
-        if groups is None:
-            u = np.zeros(new.m)
-        else:
-            unknown = new.labels.difference(data.labels)
-            if len(unknown):
+        index = common_index(X=X, groups=groups, offset=offset)
+        rows = as_matrix(X)
+        n, p = rows.shape
+        if p != data.p:
+            raise ValueError(f"X has {p} columns, but the fit has {data.p}: {data.names}")
+        check_finite("X", rows, data.names)
+        eta = rows @ self.beta
+        if offset is not None:
+            eta = eta + as_vector("offset", offset, n)
+        if groups is not None:
+            labels = row_labels(groups, n)
+            places = data.labels.get_indexer(labels)
+            unknown = np.flatnonzero(places < 0)
+            if unknown.size:
                 raise ValueError(
-                    f"groups names {unknown.tolist()[0]!r}, which the fit does not know; "
-                    "leave groups out to predict for a group whose random intercept is zero"
+                    f"groups names {labels[unknown[:1]].tolist()[0]!r}, which the fit does not "
+                    "know; leave groups out to predict for a group whose random intercept is zero"
                 )
-            u = modes.loc[new.labels].to_numpy()
-        values = np.empty(length)
-        values[new.order] = data.family.predicted(new.X @ self.beta + new.offset + u[new.codes])
-        return pd.Series(values, index=new.index, name="predicted")
+            eta = eta + modes[places]
+        return pd.Series(data.family.predicted(eta), index=index, name="predicted")
 
     def summary(self) -> Summary:
         """Tables of the model, the data, the method and the estimates; print or display it."""
@@ -468,7 +594,7 @@ class Summary:
         fit = self._fit
         return (
             f"{fit.nobs} rows, {fit.data.m} groups, {self._method()}, "
-            f"log-likelihood {fit.llf:.4f}, tau {fit.tau:.4f}"
+            f"log-likelihood {fit.llf:.4f}, tau {_digits(fit.tau)}"
         )
 
     def _method(self) -> str:
@@ -482,7 +608,7 @@ class Summary:
             return f"{fit.tau:g} (fixed)"
         if fit.boundary:
             return f"0 (estimated; on the boundary, the fit is plain {fit.data.family.title})"
-        return f"{fit.tau:.4f} (estimated)"
+        return f"{_digits(fit.tau)} (estimated)"
 
     @property
     def overview(self) -> pd.Series:
@@ -519,18 +645,49 @@ class Summary:
             }
         )
 
+    def _formatted(self) -> pd.DataFrame:
+        """Return the estimates as text, each column with as many decimals as it needs."""
+        estimates = self.estimates
+        columns = {name: _column(estimates[name]) for name in estimates.columns}
+        columns["P>|z|"] = [_p_value(p) for p in estimates["P>|z|"]]
+        return pd.DataFrame(columns, index=estimates.index)
+
     def __str__(self) -> str:
         width = max(len(name) for name in self.overview.index) + 2
         head = "\n".join(f"{name:{width}}{text}" for name, text in self.overview.items())
-        return f"{head}\n\n{self.estimates.to_string(float_format=_four_decimals, na_rep='')}"
+        return f"{head}\n\n{self._formatted().to_string()}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
             head = self.overview.to_frame().to_html(header=False)
-        return f"{head}\n{self.estimates.to_html(float_format=_four_decimals, na_rep='')}"
+        return f"{head}\n{self._formatted().to_html()}"
 
 
-def _four_decimals(value: float) -> str:
-    return f"{value:.4f}"
+def _column(values: pd.Series) -> list[str]:
+    """Format numbers with common decimals: four digits for the largest, three for the smallest.
+
+    Where they differ so much in size that this takes many digits, each has four of its own.
+    """
+    finite = np.abs(values[np.isfinite(values) & (values != 0.0)].to_numpy())
+    if not len(finite):
+        return ["" if np.isnan(value) else f"{value:g}" for value in values]
+    largest, smallest = np.floor(np.log10([finite.max(), finite.min()])).astype(int)
+    decimals = max(0, 3 - largest, 2 - smallest)
+    if max(largest + 1, 1) + decimals > MOST_DIGITS:
+        texts = [f"{value:#.4g}".rstrip(".") for value in values]
+    else:
+        texts = [f"{value:.{decimals}f}" for value in values]
+    return ["" if np.isnan(value) else text for value, text in zip(values, texts, strict=True)]
+
+
+def _digits(value: float) -> str:
+    """Format a number with four decimals, or four significant digits where that is more."""
+    return f"{value:.4f}" if value == 0.0 or abs(value) >= 0.1 else f"{value:.4g}"
+
+
+def _p_value(p: float) -> str:
+    if np.isnan(p):
+        return ""
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.linalg import qr
 from scipy.optimize import linprog
+from scipy.sparse import issparse
 
-from laplace.families import Array, Bernoulli, Family, and_more, named
+from laplace.families import Array, Bernoulli, Binomial, Family, Poisson, and_more, named
 
 # A column is called a combination of others when this little of its length is its own.
 RANK_TOLERANCE = 1e-10
 # The linear programming solver's own tolerance: a margin below it is zero.
 SOLVER_TOLERANCE = 1e-7
+# Beyond these, squares of a column's entries leave the range of floating point numbers.
+LARGEST_ENTRY = 1e151
+SMALLEST_ENTRY = 1e-151
+# Here tau squared and its inverse are exact enough, next to the information of a group, that no
+# formula overflows or cancels. Nobody's random intercepts are outside.
+SMALLEST_TAU = 1e-8
+LARGEST_TAU = 1e6
 
 
 class SeparationError(ValueError):
@@ -36,6 +43,10 @@ class SeparationError(ValueError):
         super().__init__(message)
         self.direction = direction
         self.complete = complete
+
+    def __reduce__(self) -> tuple[type[SeparationError], tuple[str, pd.Series, bool]]:
+        """Pickle all arguments, so that the error can come back from another process."""
+        return type(self), (str(self), self.direction, self.complete)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,31 +127,37 @@ class GroupedData:
             If an argument has the wrong shape or length, is empty, holds NaN or infinity, or if
             pandas arguments disagree in their index.
         """
-        index = _common_index(y=y, X=X, groups=groups, offset=offset)
-        matrix = _matrix(X)
+        index = common_index(y=y, X=X, groups=groups, offset=offset, trials=trials)
+        matrix = as_matrix(X)
         n, p = matrix.shape
         column_names = _column_names(X, names, p)
         if n == 0:
             raise ValueError("X has no rows: at least one row of data is needed")
         if p == 0:
             raise ValueError("X has no columns: give at least one, for instance np.ones((n, 1))")
-        _check_finite("X", matrix, column_names)
+        check_finite("X", matrix, column_names)
+        _check_range(matrix, column_names)
 
-        outcome = _vector("y", y, n)
+        outcome = as_vector("y", y, n)
         if np.ndim(trials) == 0 and trials is not None:
             trials = np.full(n, number("trials", trials))
-        distribution = named(family, None if trials is None else _vector("trials", trials, n))
+        if not isinstance(family, str):
+            raise TypeError(f"family must be a name, such as {Bernoulli.name!r}, got {family!r}")
+        distribution = named(family, None if trials is None else as_vector("trials", trials, n))
         distribution.check(outcome)
-        shift = np.zeros(n) if offset is None else _vector("offset", offset, n)
+        shift = np.zeros(n) if offset is None else as_vector("offset", offset, n)
 
         codes, labels = _factorize(groups, n)
         order = np.argsort(codes, kind="stable")
         codes = codes[order]
         starts = np.flatnonzero(np.diff(codes, prepend=-1))
+        y_sorted, X_sorted, shift_sorted = outcome[order], matrix[order], shift[order]
+        for array in (y_sorted, X_sorted, shift_sorted, codes, starts, order):
+            array.flags.writeable = False  # they are copies, which results read again later
         return cls(
-            outcome[order],
-            matrix[order],
-            shift[order],
+            y_sorted,
+            X_sorted,
+            shift_sorted,
             distribution.rows(order),
             codes,
             starts,
@@ -174,20 +191,28 @@ class GroupedData:
         """Sum an array of n rows over the rows of each group; shape (m, ...)."""
         return np.asarray(np.add.reduceat(rows, self.starts, axis=0))
 
-    def scaled(self, scale: Array) -> GroupedData:
-        """Return the same rows with each column of X divided by its `scale`."""
-        return GroupedData(
-            self.y,
-            self.X / scale,
-            self.offset,
-            self.family,
-            self.codes,
-            self.starts,
-            self.labels,
-            self.names,
-            self.order,
-            self.index,
-        )
+    def with_columns(self, X: Array) -> GroupedData:
+        """Return the same rows with other columns, as many as before."""
+        return replace(self, X=X)
+
+    @cached_property
+    def zero_one(self) -> bool:
+        """Whether every row is a single trial: 0 or 1."""
+        if self.family.name == Bernoulli.name:
+            return True
+        return isinstance(self.family, Binomial) and bool(np.all(self.family.trials == 1.0))
+
+    @cached_property
+    def mixed_groups(self) -> int:
+        """Number of groups that have both outcomes; of counts, number of groups that have any.
+
+        These are the groups that bound the standard deviation of the random intercepts.
+        """
+        trials = self.family.trials if isinstance(self.family, Binomial) else np.ones(self.n)
+        total = self.sum_by_group(self.y)
+        if self.family.name == Poisson.name:
+            return int(np.sum(total > 0.0))
+        return int(np.sum((total > 0.0) & (total < self.sum_by_group(trials))))
 
     def column_scale(self) -> Array:
         """Root mean square of each column of X, or 1 where a column is zero; shape (p,)."""
@@ -197,14 +222,15 @@ class GroupedData:
         scale[scale == 0.0] = 1.0
         return scale
 
-    def check_estimable(self, *, tau_is_free: bool) -> None:
-        """Refuse data from which the parameters cannot be estimated.
+    def check_estimable(self, *, tau_is_free: bool) -> Basis:
+        """Refuse data from which the parameters cannot be estimated; return a basis of X.
 
         Raises
         ------
         ValueError
             If y has no variation, X has columns that are combinations of others, or the standard
-            deviation of the random intercepts is to be estimated from one group.
+            deviation of the random intercepts is to be estimated from one group, or from 0/1
+            outcomes of which no two are of one group.
         """
         reason = self.family.no_maximum(self.y)
         if reason is not None:
@@ -217,17 +243,27 @@ class GroupedData:
                 f"groups has one group only ({self.labels.tolist()[0]!r}): tau cannot be "
                 "estimated from it; give a number, for instance tau=1"
             )
-        self._check_rank()
+        basis = self._basis()
+        if tau_is_free and self.m == self.n and self.zero_one:
+            raise ValueError(
+                "groups has one row in every group: with 0/1 outcomes nothing tells a random "
+                "intercept from the outcome's own variation, so that tau cannot be estimated; "
+                "give a number, for instance tau=1, or groups of several rows"
+            )
+        return basis
 
-    def _check_rank(self) -> None:
-        scaled = self.X / self.column_scale() / np.sqrt(self.n)
+    def _basis(self) -> Basis:
+        """Return an orthogonal basis of the columns of X; refuse columns that have none."""
+        scale = self.column_scale() * np.sqrt(self.n)
+        scaled = self.X / scale
         # without pivoting, a column's diagonal entry is what the columns before it leave of it
-        r = np.asarray(qr(scaled, mode="r")[0])[: self.p]
+        q, r = np.linalg.qr(scaled)
         own = np.zeros(self.p)
         own[: len(r)] = np.abs(np.diag(r))
         dependent = np.flatnonzero(own < RANK_TOLERANCE)
         if not dependent.size:
-            return
+            orthogonal = self.with_columns(q * np.sqrt(self.n))
+            return Basis(orthogonal, r * scale / np.sqrt(self.n))
         kept = np.setdiff1d(np.arange(self.p), dependent)
         clauses = []
         for j in dependent:
@@ -243,7 +279,7 @@ class GroupedData:
             f"leave out {_quoted([self.names[j] for j in dependent])}"
         )
 
-    def check_separation(self) -> None:
+    def check_separation(self, basis: Basis) -> None:
         """Refuse data whose outcomes a linear combination of the columns of X separates.
 
         Exact: a linear program looks for a direction d along which no row's likelihood falls and
@@ -260,15 +296,31 @@ class GroupedData:
         Albert, A. and Anderson, J. A. (1984). On the existence of maximum likelihood estimates in
         logistic regression models. Biometrika 71, 1-10.
         """
-        scale = self.column_scale()
-        signed = self.family.directions(self.y, self.X / scale)
-        complete, weights = True, _widest_margin(signed)
-        if weights is None:
-            complete, weights = False, _largest_total_margin(signed)
-        if weights is None:
+        # the orthogonal basis decides: columns that are nearly combinations of others, as a year
+        # beside a constant, leave margins in the columns of X that the solver takes for zero
+        signed = self.family.directions(self.y, basis.data.X)
+        search = _widest_margin
+        found = search(signed)
+        complete = found is not None
+        if found is None:
+            search = _largest_total_margin
+            found = search(signed)
+        if found is None:
             return
-        strict = int(np.sum(signed @ weights > SOLVER_TOLERANCE))
-        weights = np.where(np.abs(weights) > SOLVER_TOLERANCE, weights, 0.0) / scale
+        strict = int(np.sum(signed @ found > SOLVER_TOLERANCE))
+        # the columns of X name it, where they can: their direction uses as few as it needs
+        scale = self.column_scale()
+
+        def separates(weights: Array) -> bool:
+            margins = signed @ basis.forward(weights / scale)
+            margins = margins / np.abs(margins).max()
+            return bool(np.min(margins) > (0.0 if complete else -SOLVER_TOLERANCE))
+
+        weights = search(self.family.directions(self.y, self.X / scale))
+        if weights is None or not separates(weights):
+            weights = basis.back(found) * scale
+        clean = np.where(np.abs(weights) > SOLVER_TOLERANCE * np.abs(weights).max(), weights, 0.0)
+        weights = (clean if separates(clean) else weights) / scale
         direction = pd.Series(weights / np.abs(weights).max(), index=self.names, name="direction")
         used = direction[direction != 0.0]
         line = " + ".join(f"{weight:.4g}*{name}" for name, weight in used.items())
@@ -294,6 +346,33 @@ class GroupedData:
             direction,
             complete,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """Orthogonal columns that span those of X; the fit searches on them.
+
+    There, no column is nearly a combination of others, whatever the columns of X are, and the
+    guards of the search mean the same for any unit.
+
+    Attributes
+    ----------
+    data : GroupedData
+        The rows, with columns that are orthogonal and have unit mean square.
+    triangle : ndarray of shape (p, p)
+        Upper triangle R with X = Q R, where Q has the orthogonal columns.
+    """
+
+    data: GroupedData
+    triangle: Array
+
+    def forward(self, beta: Array) -> Array:
+        """Return the coefficients of the orthogonal columns."""
+        return np.asarray(self.triangle @ beta)
+
+    def back(self, coefficients: Array) -> Array:
+        """Return the coefficients of the columns of X; also for columns of several vectors."""
+        return np.asarray(np.linalg.solve(self.triangle, coefficients))
 
 
 def _widest_margin(signed: Array) -> Array | None:
@@ -326,6 +405,10 @@ def number(name: str, value: Any, *, minimum: float | None = None) -> float:
         if isinstance(value, bool | np.bool_ | str | bytes):
             raise TypeError
         result = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{name} must be finite, got a number beyond {np.finfo(float).max:.2g}"
+        ) from None
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
     if not np.isfinite(result):
@@ -335,16 +418,50 @@ def number(name: str, value: Any, *, minimum: float | None = None) -> float:
     return result
 
 
-def coefficients(beta: Any, names: list[str]) -> Array:
-    """Return `beta` as p finite numbers, or say what is wrong."""
-    vector = _vector("beta", beta, len(names), of="columns in X", check=False)
+def standard_deviation(name: str, value: Any) -> float:
+    """Return `value` as 0.0, or a standard deviation in the range that is computed with."""
+    result = number(name, value, minimum=0.0)
+    if result == 0.0:
+        return 0.0  # also for -0.0
+    if not SMALLEST_TAU <= result <= LARGEST_TAU:
+        raise ValueError(
+            f"{name} must be 0, or between {SMALLEST_TAU:g} and {LARGEST_TAU:g}, got {result:g}"
+        )
+    return result
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` as True or False, or say that it is neither."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def coefficients(beta: Any, names: list[str], *, named_columns: bool = False) -> Array:
+    """Return `beta` as p finite numbers, or say what is wrong.
+
+    A Series with labels of its own goes by them where the columns of X have names, too.
+    """
+    if named_columns and isinstance(beta, pd.Series) and not _unlabelled(beta.index):
+        labels = [str(label) for label in beta.index]
+        if sorted(labels) != sorted(names):
+            raise ValueError(
+                f"beta has the labels {labels}, but the columns of X are {names}; "
+                "rename them, or pass an array to use them by position"
+            )
+        beta = beta.iloc[[labels.index(name) for name in names]]
+    vector = as_vector("beta", beta, len(names), of="columns in X", check=False)
     bad = np.flatnonzero(~np.isfinite(vector))
     if bad.size:
         raise ValueError(f"beta holds {vector[bad[0]]} for {names[bad[0]]!r}; it must be finite")
     return vector
 
 
-def _vector(
+def _unlabelled(index: pd.Index[Any]) -> bool:
+    return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+
+
+def as_vector(
     name: str, values: Any, length: int, of: str = "rows in X", check: bool = True
 ) -> Array:
     """Return `values` as a finite vector with an entry for each row, or each column."""
@@ -354,11 +471,11 @@ def _vector(
     if len(vector) != length:
         raise ValueError(f"{name} has length {len(vector)}, but there are {length} {of}")
     if check:
-        _check_finite(name, vector)
+        check_finite(name, vector)
     return vector
 
 
-def _matrix(X: Any) -> Array:
+def as_matrix(X: Any) -> Array:
     """Return X as floats of two dimensions."""
     if isinstance(X, pd.DataFrame):
         return (
@@ -381,21 +498,50 @@ def _matrix(X: Any) -> Array:
 
 def _floats(name: str, values: Any) -> Array:
     """Return `values` as float64; NaN and infinity pass, text and objects do not."""
+    if issparse(values):
+        raise TypeError(f"{name} is a sparse matrix; use {name}.toarray()")
+    _check_mask(name, values)
     try:
         if values is None:
             raise TypeError
         array = np.asarray(values)
-        if array.dtype == object:  # pandas' NA becomes NaN, and is refused as such
-            array = np.asarray(pd.array(array.ravel()).to_numpy(dtype=float, na_value=np.nan))
-            array = array.reshape(np.shape(values))
+        if array.dtype == object:
+            array = _floats_of_objects(array)
         if array.dtype.kind not in "biuf":
             raise TypeError
         return array.astype(np.float64, copy=False)
+    except OverflowError:
+        raise ValueError(
+            f"{name} holds a number beyond {np.finfo(float).max:.2g}, the largest of floating point"
+        ) from None
     except (TypeError, ValueError):
         raise TypeError(
             f"{name} must hold numbers only, got {_kind(values)}; "
             "encode text and categories as numbers first"
         ) from None
+
+
+def _floats_of_objects(array: NDArray[Any]) -> Array:
+    """Return objects as floats; pandas' NA becomes NaN, and is refused as such by the caller."""
+    flat = array.ravel()
+    if any(isinstance(value, str | bytes) for value in flat):  # even "1" is text
+        raise TypeError
+    extension = pd.array(flat)
+    if getattr(extension.dtype, "kind", "O") not in "biufO":  # dates and durations
+        raise TypeError
+    return np.asarray(extension.to_numpy(dtype=float, na_value=np.nan)).reshape(array.shape)
+
+
+def _check_mask(name: str, values: Any) -> None:
+    """Refuse a masked array with a masked entry: NumPy would hand on what is under the mask."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return
+    masked = np.argwhere(np.ma.getmaskarray(values))
+    if len(masked):
+        where = f" in row {masked[0][0]}" if values.ndim else ""
+        raise ValueError(
+            f"{name} is masked{where}{and_more(masked)}; remove or impute such rows first"
+        )
 
 
 def _kind(values: Any) -> str:
@@ -406,7 +552,7 @@ def _kind(values: Any) -> str:
     return f"{type(values).__name__} {str(values)[:60]!r}"
 
 
-def _check_finite(name: str, array: Array, columns: list[str] | None = None) -> None:
+def check_finite(name: str, array: Array, columns: list[str] | None = None) -> None:
     """Refuse NaN and infinity, naming the first place."""
     bad = np.argwhere(~np.isfinite(array))
     if not len(bad):
@@ -414,25 +560,43 @@ def _check_finite(name: str, array: Array, columns: list[str] | None = None) -> 
     row = int(bad[0][0])
     where = f"row {row}" if columns is None else f"row {row}, column {columns[bad[0][1]]!r}"
     raise ValueError(
-        f"{name} holds {array[tuple(bad[0])]} in {where}{and_more(bad)}; "
-        "remove or impute such rows before fitting"
+        f"{name} holds {array[tuple(bad[0])]} in {where}{and_more(bad)}; remove or impute such rows"
     )
 
 
-def _factorize(groups: Any, n: int) -> tuple[NDArray[np.intp], pd.Index[Any]]:
-    """Return each row's position among the sorted distinct labels, and the labels."""
+def _check_range(matrix: Array, columns: list[str]) -> None:
+    """Refuse columns whose squares overflow or underflow."""
+    largest = np.maximum(matrix.max(axis=0), -matrix.min(axis=0))
+    small = (largest > 0.0) & (largest < SMALLEST_ENTRY)
+    wrong = np.flatnonzero(small | (largest > LARGEST_ENTRY))
+    if wrong.size:
+        raise ValueError(
+            f"X has a largest value of {largest[wrong[0]]:.3g} in column {columns[wrong[0]]!r}; "
+            f"it must be between {SMALLEST_ENTRY:g} and {LARGEST_ENTRY:g}: use another unit"
+        )
+
+
+def row_labels(groups: Any, n: int) -> pd.Index[Any]:
+    """Return each row's group label; refuse labels that are missing."""
+    _check_mask("groups", groups)
     shape = np.shape(groups)
     if len(shape) != 1:
         raise ValueError(f"groups must have one dimension, got shape {shape}")
     if shape[0] != n:
         raise ValueError(f"groups has length {shape[0]}, but there are {n} rows in X")
-    labels_of_rows = pd.Index(groups)
+    labels_of_rows: pd.Index[Any] = pd.Index(groups)
     missing = np.flatnonzero(labels_of_rows.isna())
     if missing.size:
         raise ValueError(
             f"groups has no label in row {missing[0]}{and_more(missing)}; "
-            "give every row a group, or remove such rows before fitting"
+            "give every row a group, or remove such rows"
         )
+    return labels_of_rows
+
+
+def _factorize(groups: Any, n: int) -> tuple[NDArray[np.intp], pd.Index[Any]]:
+    """Return each row's position among the sorted distinct labels, and the labels."""
+    labels_of_rows = row_labels(groups, n)
     codes, labels = pd.factorize(labels_of_rows, sort=True)
     return codes.astype(np.intp), pd.Index(labels)
 
@@ -442,6 +606,12 @@ def _column_names(X: Any, names: Sequence[str] | None, p: int) -> list[str]:
     if names is not None:
         if isinstance(names, str):
             raise TypeError(f"names must be a sequence of column names, got the string {names!r}")
+        if not isinstance(names, Sequence | np.ndarray | pd.Index | pd.Series) or isinstance(
+            names, bytes | bytearray
+        ):
+            raise TypeError(
+                f"names must be a sequence of column names, as a list, got {_kind(names)}"
+            )
         result = [str(name) for name in names]
         if len(result) != p:
             raise ValueError(f"names has {len(result)} names, but X has {p} columns")
@@ -455,7 +625,7 @@ def _column_names(X: Any, names: Sequence[str] | None, p: int) -> list[str]:
     return result
 
 
-def _common_index(**arguments: Any) -> pd.Index[Any] | None:
+def common_index(**arguments: Any) -> pd.Index[Any] | None:
     """Return the row labels that the pandas arguments share; refuse labels that differ."""
     first: tuple[str, pd.Index[Any]] | None = None
     for name, argument in arguments.items():

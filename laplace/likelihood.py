@@ -18,15 +18,22 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import logsumexp
 
 from laplace.families import Array
-from laplace.grouped import GroupedData, coefficients, number
+from laplace.grouped import GroupedData, coefficients, flag, standard_deviation
 from laplace.quadrature import check_nodes, gauss_hermite
 
 SQRT_2 = np.sqrt(2.0)
 MODE_ITERATIONS = 200
 MODE_STEP_TOLERANCE = 1e-9
+# ... relative to the mode, but no more than to this: far above a mode, a Poisson mean is so steep
+# that Newton's steps are all of size one.
+MODE_SIZE = 1e3
+# Most modes take four to six steps; only those that are left pay for the test of rounding.
+MODE_ITERATIONS_WITHOUT_TEST = 12
+MODE_ROUNDING = 8.0 * np.finfo(float).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +98,10 @@ def loglik(
     groups : array_like of shape (n,)
         Group labels: rows with the same label share one random intercept.
     beta : array_like of shape (p,)
-        Coefficients.
+        Coefficients. A labelled Series goes by its labels where X is a DataFrame.
     tau : float
-        Standard deviation of the random intercepts, at least 0. At 0 the likelihood is that of
-        logistic regression, and the derivatives in :math:`\log\tau` are zero.
+        Standard deviation of the random intercepts: 0, or from 1e-8 to 1e6. At 0 the likelihood is
+        that of logistic regression, and the derivatives in :math:`\log\tau` are zero.
     family : {"bernoulli", "binomial", "poisson"}
         Distribution of the outcomes, with the canonical link (logit, logit, log).
     trials : int or array_like of shape (n,), optional
@@ -127,12 +134,12 @@ def loglik(
     >>> y, groups = [0, 1, 1, 1, 0, 0], ["a", "a", "a", "b", "b", "b"]
     >>> part = laplace.loglik(y, np.ones((6, 1)), groups, beta=[0.0], tau=1.0)
     >>> round(part.value, 6), part.gradient.shape, part.hessian.shape
-    (-4.152866, (2,), (2, 2))
+    (-4.566717, (2,), (2, 2))
     """
     data = GroupedData.from_arrays(y, X, groups, family=family, trials=trials, offset=offset)
-    beta = coefficients(beta, data.names)
-    tau = number("tau", tau, minimum=0.0)
-    return Likelihood(data, check_nodes(nodes), bool(adaptive)).at(beta, tau)
+    beta = coefficients(beta, data.names, named_columns=isinstance(X, pd.DataFrame))
+    tau = standard_deviation("tau", tau)
+    return Likelihood(data, check_nodes(nodes), flag("adaptive", adaptive)).at(beta, tau)
 
 
 class Likelihood:
@@ -182,7 +189,8 @@ def modes(data: GroupedData, eta: Array, tau: float, start: Array) -> Array:
 
     :math:`g_\mu` falls strictly in :math:`\mu`, so its sign says on which side the mode lies. A
     Newton step that leaves the bracket, or is not half the step before, gives way to the bracket's
-    middle: Newton's method alone can cycle.
+    middle: Newton's method alone can cycle. Where g_u is so flat that rounding hides the mode, a
+    point where it is zero to rounding is taken, or the bracket's end when it has closed.
     """
     upper = tau**2 * data.sum_by_group(data.y)  # as the mean of y is positive
     # ... and below sum_j m_j exp(eta_j + mu): further down than this, g_mu is positive
@@ -191,19 +199,28 @@ def modes(data: GroupedData, eta: Array, tau: float, start: Array) -> Array:
     u = np.clip(start, lower, upper)
     last = upper - lower
     family = data.family
-    for _ in range(MODE_ITERATIONS):
+    for iteration in range(MODE_ITERATIONS):
         at_row = eta + u[data.codes]
         with np.errstate(over="ignore"):  # far above the mode, a Poisson mean may be infinite
-            g_u = data.sum_by_group(family.residual(data.y, at_row)) - u / tau**2
+            residual = family.residual(data.y, at_row)
+            g_u = data.sum_by_group(residual) - u / tau**2
             g_uu = -data.sum_by_group(family.b_2(at_row)) - 1.0 / tau**2
         lower = np.where(g_u > 0.0, u, lower)
         upper = np.where(g_u < 0.0, u, upper)
         with np.errstate(invalid="ignore"):
             new = u - g_u / g_uu
         # Newton's error is squared by a step: after one this small, it is at rounding
-        small = np.abs(new - u) <= MODE_STEP_TOLERANCE * (1.0 + np.abs(u))
+        small = np.abs(new - u) <= MODE_STEP_TOLERANCE * (1.0 + np.minimum(np.abs(u), MODE_SIZE))
         if np.all(small):
             return np.asarray(new)
+        if iteration >= MODE_ITERATIONS_WITHOUT_TEST:
+            terms = data.sum_by_group(np.abs(residual)) + np.abs(u) / tau**2
+            at_rounding = np.isfinite(g_u) & (np.abs(g_u) <= MODE_ROUNDING * terms)
+            closed = upper - lower <= MODE_ROUNDING * np.abs(u)
+            if np.all(small | at_rounding | closed):
+                return np.asarray(np.where(small, new, u))
+            small = small | at_rounding | closed
+            new = np.where(at_rounding | closed, u, new)
         good = (new > lower) & (new < upper) & (np.abs(new - u) <= 0.5 * last)
         new = np.where(good | small, new, 0.5 * (lower + upper))
         last = np.abs(new - u)

@@ -23,6 +23,8 @@ DECREMENT_QUADRATIC = 1e-8
 SUFFICIENT_INCREASE = 1e-4
 EIGENVALUE_FLOOR = 1e-12
 MAX_HALVINGS = 40
+# Where the gradient is zero, but the value curves upward by more than this, is a saddle.
+SADDLE_CURVATURE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def maximise(
     to a unit diagonal, in absolute value, so that the step d points uphill even where H is
     not negative definite; (3) shortens d to `max_step`; (4) halves it until the value rises by
     a fraction of what its slope promises; (5) stops when the Newton decrement g'd is at rounding.
+    Where it is, but the value curves upward in some direction, the point is a saddle (or a
+    minimum), and the search goes on along that direction.
 
     Parameters
     ----------
@@ -123,6 +127,14 @@ def maximise(
             return ended(False, reason)
         if iteration == max_iterations:
             break
+        if not concave and decrement <= DECREMENT_ACCEPTED:
+            left = _leave_saddle(evaluate, theta, current, max_step)
+            if left is None:
+                return ended(
+                    False, "the gradient is zero, but not at a maximum; start from other values"
+                )
+            theta, current = left
+            continue
 
         if max_step is not None:
             step = step / max(1.0, float(np.max(np.abs(step) / max_step)))
@@ -141,11 +153,37 @@ def maximise(
     )
 
 
+def _leave_saddle(
+    evaluate: Evaluate, theta: Array, current: Contribution, max_step: Array | None
+) -> tuple[Array, Contribution] | None:
+    """Step along the direction of largest upward curvature; None where the value never rises."""
+    scale = _scale(-current.hessian)
+    values, vectors = np.linalg.eigh(current.hessian / np.outer(scale, scale))
+    if values[-1] <= SADDLE_CURVATURE:
+        return None
+    step = vectors[:, -1] / scale
+    if max_step is not None:
+        step = step / max(1.0, float(np.max(np.abs(step) / max_step)))
+    for _ in range(MAX_HALVINGS):
+        tries = [(theta + sign * step, evaluate(theta + sign * step)) for sign in (1.0, -1.0)]
+        best = max(tries, key=lambda there: there[1].value)
+        if best[1].value > current.value:
+            return best
+        step = 0.5 * step
+    return None
+
+
+def _scale(information: Array) -> Array:
+    """Return what brings the diagonal to one; one where it is zero."""
+    scale: Array = np.sqrt(np.abs(np.diag(information)))
+    scale[~(scale > 0.0)] = 1.0
+    return scale
+
+
 def _newton_step(at: Contribution) -> tuple[Array, bool]:
     """Return the step, and whether -H is positive definite."""
     information = -at.hessian
-    scale = np.sqrt(np.abs(np.diag(information)))
-    scale[~(scale > 0.0)] = 1.0
+    scale = _scale(information)
     if not np.all(np.isfinite(information)):
         return np.full(len(scale), np.nan), False
     values, vectors = np.linalg.eigh(information / np.outer(scale, scale))

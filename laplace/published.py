@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from laplace.derivatives import g_b, g_bb, g_u, g_ub, g_uu
-from laplace.families import BERNOULLI as FAMILY
+from laplace import derivatives
 from laplace.families import Array
-from laplace.grouped import GroupedData, number
+from laplace.grouped import GroupedData, standard_deviation
 from laplace.simulate import published_two_sites
 
 ERRORS = {
@@ -134,13 +133,13 @@ def fit(
         y, X, groups = published_two_sites()
     elif y is None or X is None or groups is None:
         raise ValueError("give y, X and groups, or none of them for the published data")
-    tau = number("tau", tau, minimum=0.0)
+    tau = standard_deviation("tau", tau)
     if tau == 0.0:
         raise ValueError("tau must be positive: the published algorithm divides by it")
     data = GroupedData.from_arrays(y, X, groups)
     ends = data.starts + data.sizes
     sites = [
-        _Site(data.X[i:k], data.y[i:k], tau, corrected)
+        Site(data.X[i:k], data.y[i:k], tau, corrected)
         for i, k in zip(data.starts, ends, strict=True)
     ]
     # a maximiser that diverges is part of the record, and said by `converged`
@@ -148,7 +147,7 @@ def fit(
         return _iterate(sites, np.zeros(data.p), fresh_modes="stale_modes" in corrected)
 
 
-def _iterate(sites: list[_Site], beta: Array, *, fresh_modes: bool) -> PublishedFit:
+def _iterate(sites: list[Site], beta: Array, *, fresh_modes: bool) -> PublishedFit:
     """Take the rounds of steps in beta; the modes are renewed each round, or each step."""
     modes = np.full(len(sites), FIRST_MODE)
     steps, small, change = 0, False, np.inf
@@ -175,84 +174,125 @@ def _iterate(sites: list[_Site], beta: Array, *, fresh_modes: bool) -> Published
     return PublishedFit(beta, modes, steps, small and change < 1e3 * TOLERANCE)
 
 
-class _Site:
-    """The published formulas for the rows of one site."""
+class Site:
+    """The published formulas for the rows of one site, at a random intercept u.
 
-    def __init__(self, x: Array, y: Array, tau: float, corrected: frozenset[str]) -> None:
+    The methods carry the names of `laplace.derivatives`.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, p)
+        Covariates.
+    y : ndarray of shape (n,)
+        Outcomes, 0 or 1.
+    tau : float
+        Standard deviation of the random intercepts.
+    corrected : frozenset of str
+        Names of `ERRORS` that are corrected.
+    """
+
+    def __init__(
+        self, x: Array, y: Array, tau: float, corrected: frozenset[str] = frozenset()
+    ) -> None:
         self.x, self.y, self.tau, self.corrected = x, y, tau, corrected
 
     def mode(self, u: float, beta: Array) -> float:
+        """Search for the mode from u."""
         for _ in range(MODE_STEPS):
-            g_u_u = g_uu(self.x, self.y, u, beta, self.tau)
-            new = u - g_u(self.x, self.y, u, beta, self.tau) / g_u_u
+            new = u - self.g_u(u, beta) / self.g_uu(u, beta)
             if abs(new - u) < TOLERANCE:
                 return new if "returned_mode" in self.corrected else u
             u = new
         return u
 
+    # These are as they should be.
+
+    def g_u(self, u: float, beta: Array) -> float:
+        return derivatives.g_u(self.x, self.y, u, beta, self.tau)
+
+    def g_b(self, u: float, beta: Array) -> Array:
+        return derivatives.g_b(self.x, self.y, u, beta, self.tau)
+
+    def g_uu(self, u: float, beta: Array) -> float:
+        return derivatives.g_uu(self.x, self.y, u, beta, self.tau)
+
+    def g_ub(self, u: float, beta: Array) -> Array:
+        return derivatives.g_ub(self.x, self.y, u, beta, self.tau)
+
+    def g_bb(self, u: float, beta: Array) -> Array:
+        return derivatives.g_bb(self.x, self.y, u, beta, self.tau)
+
+    def g_uubb(self, u: float, beta: Array) -> Array:  # the published one is never called
+        return derivatives.g_uubb(self.x, self.y, u, beta, self.tau)
+
+    # These are not, unless corrected.
+
+    def g_uuu(self, u: float, beta: Array) -> float:
+        return self._sign_of_third * derivatives.g_uuu(self.x, self.y, u, beta, self.tau)
+
+    def g_uub(self, u: float, beta: Array) -> Array:
+        return self._sign_of_third * derivatives.g_uub(self.x, self.y, u, beta, self.tau)
+
+    def g_ubb(self, u: float, beta: Array) -> Array:
+        return self._sign_of_third * derivatives.g_ubb(self.x, self.y, u, beta, self.tau)
+
+    @property
+    def _sign_of_third(self) -> float:
+        return 1.0 if "third_derivatives" in self.corrected else -1.0
+
+    def g_uuuu(self, u: float, beta: Array) -> float:
+        right = derivatives.g_uuuu(self.x, self.y, u, beta, self.tau)
+        return right if "g_uuuu" in self.corrected else -right
+
+    def g_uuub(self, u: float, beta: Array) -> Array:
+        right = derivatives.g_uuub(self.x, self.y, u, beta, self.tau)
+        if "g_uuub" in self.corrected:
+            return right
+        return right - 2.0 * derivatives.g_uub(self.x, self.y, u, beta, self.tau)
+
     def omega(self, u: float, beta: Array) -> float:
         tau = self.tau if "omega" in self.corrected else 1.0
-        return float((-g_uu(self.x, self.y, u, beta, tau)) ** -0.5)
-
-    def _sums(self, b_r: Array) -> tuple[float, Array, Array]:
-        """Return minus the sums of b_r, b_r x and b_r x x'."""
-        x = self.x
-        return float(-np.sum(b_r)), -x.T @ b_r, -x.T @ (b_r[:, None] * x)
-
-    def _third(self, u: float, beta: Array) -> tuple[float, Array, Array]:
-        """Return g_uuu, g_uub and g_ubb."""
-        sign = 1.0 if "third_derivatives" in self.corrected else -1.0
-        return self._sums(sign * FAMILY.b_3(self.x @ beta + u))
-
-    def _fourth(self, u: float, beta: Array) -> tuple[float, Array, Array]:
-        """Return g_uuuu, g_uuub and g_uubb; the last is right, as the published one is unused."""
-        eta = self.x @ beta + u
-        g_uuuu, g_uuub, g_uubb = self._sums(FAMILY.b_4(eta))
-        if "g_uuuu" not in self.corrected:
-            g_uuuu = -g_uuuu
-        if "g_uuub" not in self.corrected:
-            g_uuub = g_uuub + 2.0 * self.x.T @ FAMILY.b_3(eta)
-        return g_uuuu, g_uuub, g_uubb
+        return float((-derivatives.g_uu(self.x, self.y, u, beta, tau)) ** -0.5)
 
     def mu_b(self, u: float, beta: Array) -> Array:
-        return self.omega(u, beta) ** 2 * g_ub(self.x, self.y, u, beta, self.tau)
+        return self.omega(u, beta) ** 2 * self.g_ub(u, beta)
 
     def mu_bb(self, u: float, beta: Array) -> Array:
-        g_uuu, g_uub, g_ubb = self._third(u, beta)
         mu_b = self.mu_b(u, beta)
-        cross = np.outer(mu_b, g_uub)
+        cross = np.outer(mu_b, self.g_uub(u, beta))
         crosses = cross + (cross.T if "mu_bb" in self.corrected else cross)
-        return self.omega(u, beta) ** 2 * (np.outer(mu_b, mu_b) * g_uuu + crosses + g_ubb)
+        outer = np.outer(mu_b, mu_b) * self.g_uuu(u, beta)
+        return self.omega(u, beta) ** 2 * (outer + crosses + self.g_ubb(u, beta))
 
     def omega_b(self, u: float, beta: Array) -> Array:
-        g_uuu, g_uub, _ = self._third(u, beta)
-        return 0.5 * self.omega(u, beta) ** 3 * (g_uuu * self.mu_b(u, beta) + g_uub)
+        along = self.g_uuu(u, beta) * self.mu_b(u, beta) + self.g_uub(u, beta)
+        return 0.5 * self.omega(u, beta) ** 3 * along
 
     def omega_bb(self, u: float, beta: Array) -> Array:
-        g_uuu, g_uub, _ = self._third(u, beta)
-        g_uuuu, g_uuub, g_uubb = self._fourth(u, beta)
         mu_b, mu_bb, omega = self.mu_b(u, beta), self.mu_bb(u, beta), self.omega(u, beta)
-        first = g_uuu * mu_b + g_uub
-        rest = np.outer(g_uuub, mu_b) + g_uubb if "omega_bb" in self.corrected else mu_bb
-        second = mu_bb * g_uuu + np.outer(mu_b, mu_b) * g_uuuu + np.outer(mu_b, g_uuub) + rest
+        g_uuu, g_uuub = self.g_uuu(u, beta), self.g_uuub(u, beta)
+        first = g_uuu * mu_b + self.g_uub(u, beta)
+        rest = mu_bb
+        if "omega_bb" in self.corrected:
+            rest = np.outer(g_uuub, mu_b) + self.g_uubb(u, beta)
+        fourth = np.outer(mu_b, mu_b) * self.g_uuuu(u, beta) + np.outer(mu_b, g_uuub)
+        second = mu_bb * g_uuu + fourth + rest
         return 0.75 * omega**5 * np.outer(first, first) + 0.5 * omega**3 * second
 
     def l_1(self, u: float, beta: Array) -> Array:
-        at = self.x, self.y, u, beta, self.tau
-        return (
-            self.omega_b(u, beta) / self.omega(u, beta) + g_u(*at) * self.mu_b(u, beta) + g_b(*at)
-        )
+        along_omega = self.omega_b(u, beta) / self.omega(u, beta)
+        return along_omega + self.g_u(u, beta) * self.mu_b(u, beta) + self.g_b(u, beta)
 
     def l_2(self, u: float, beta: Array) -> Array:
-        at = self.x, self.y, u, beta, self.tau
         omega, omega_b, mu_b = self.omega(u, beta), self.omega_b(u, beta), self.mu_b(u, beta)
+        g_ub = self.g_ub(u, beta)
         return (
             self.omega_bb(u, beta) / omega
             - np.outer(omega_b, omega_b) / omega**2
-            + self.mu_bb(u, beta) * g_u(*at)
-            + np.outer(mu_b, mu_b * g_uu(*at) + g_ub(*at))
-            + np.outer(mu_b, g_ub(*at))
-            + g_bb(*at)
+            + self.mu_bb(u, beta) * self.g_u(u, beta)
+            + np.outer(mu_b, mu_b * self.g_uu(u, beta) + g_ub)
+            + np.outer(mu_b, g_ub)
+            + self.g_bb(u, beta)
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laplace.families import BERNOULLI, Array
-from laplace.grouped import coefficients, number
+from laplace.grouped import coefficients, standard_deviation
 
 # The range of coefficients and covariates in the published experiment.
 PUBLISHED_RANGE = 10.0
@@ -89,7 +89,7 @@ def published_two_sites(
         ]
     }
     n, p, m = sizes["rows_per_site"], sizes["covariates"], sizes["sites"]
-    tau = number("tau", tau, minimum=0.0)
+    tau = standard_deviation("tau", tau)
     stream = np.random.RandomState(_seed(seed))  # the published data need this legacy stream
     beta = PUBLISHED_RANGE * (stream.rand(p) - stream.rand(p))
     noise = stream.rand(m)
@@ -130,9 +130,13 @@ def random_intercepts(
     Simulated
     """
     counts = [_count("sizes", size) for size in np.atleast_1d(sizes)]
+    if not counts:
+        raise ValueError("sizes is empty: give the number of rows of at least one group")
     length = np.size(beta)
+    if length == 0:
+        raise ValueError("beta is empty: give at least the coefficient of the column of ones")
     beta = coefficients(beta, [f"x{k}" for k in range(length)])
-    tau = number("tau", tau, minimum=0.0)
+    tau = standard_deviation("tau", tau)
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(len(counts)), counts)
     X = np.column_stack([np.ones(len(groups)), rng.normal(size=(len(groups), length - 1))])

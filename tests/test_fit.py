@@ -150,6 +150,53 @@ def test_a_likelihood_without_a_bound_for_tau_is_said() -> None:
     assert "NO: tau rose beyond" in str(fit.summary())
 
 
+def spread_out(seed: int) -> tuple[np.ndarray, ...]:
+    """Draw few rows in few groups, with random intercepts so large that groups hardly vary."""
+    r = np.random.default_rng([99, seed])
+    m = int(r.integers(2, 15))
+    groups = np.repeat(np.arange(m), r.integers(1, 8, m))
+    p = int(r.integers(1, 4))
+    X = np.column_stack([np.ones(len(groups)), r.normal(size=(len(groups), p - 1))])
+    eta = X @ r.normal(size=p) + 6 * r.normal(size=m)[groups]
+    return (r.random(len(groups)) < 1 / (1 + np.exp(-eta))) * 1.0, X, groups
+
+
+def test_the_highest_of_several_maxima() -> None:
+    """The first maximum, at tau = 63, is lower than what fixing tau at 240 reaches."""
+    data = spread_out(9)
+    with pytest.warns(laplace.ConvergenceWarning, match="several maxima, .* more nodes"):
+        fit = laplace.fit(*data)
+    assert not fit.converged
+    assert fit.llf >= laplace.fit(*data, tau=240).llf > -7.08
+
+
+@pytest.mark.filterwarnings("ignore::laplace.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(12))
+def test_no_fixed_tau_beats_a_fit_that_converged(seed: int) -> None:
+    data = spread_out(seed)
+    try:
+        fit = laplace.fit(*data)
+    except ValueError:
+        return  # nothing to fit
+    if fit.converged:
+        for tau in (0.0, 0.1, 0.5, 2.0, 8.0, 32.0, 128.0):
+            assert laplace.fit(*data, tau=tau).llf <= fit.llf + 1e-6
+
+
+@pytest.mark.parametrize("tau", [1, 2])
+def test_groups_that_do_not_vary_do_not_bound_tau(tau: int) -> None:
+    """The exact likelihood rises with tau, also where Laplace's has a maximum."""
+    groups = np.repeat(np.arange(10), 4)
+    y = (groups % 2).astype(float)
+    with pytest.warns(laplace.ConvergenceWarning, match="no group has both outcomes"):
+        fit = laplace.fit(y, np.ones((40, 1)), groups)
+    assert not fit.converged
+    assert laplace.fit(y, np.ones((40, 1)), groups, tau=tau).converged
+    successes = 3 * y
+    with pytest.warns(laplace.ConvergenceWarning, match="no group has both outcomes"):
+        laplace.fit(successes, np.ones((40, 1)), groups, family="binomial", trials=3)
+
+
 # Invariances -----------------------------------------------------------------------------------
 
 
@@ -184,6 +231,33 @@ def test_a_shifted_covariate_moves_the_intercept_only() -> None:
     assert other.tau == pytest.approx(base.tau, rel=1e-8)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shift", [1e6, 1e7, 1e8])
+def test_a_covariate_far_from_zero(shift: float) -> None:
+    """The columns are nearly collinear: X itself is rounded to eps times the shift."""
+    for tau in (None, 0.0, 1.0):
+        base = laplace.fit(Y, X, GROUPS, tau=tau)
+        other = laplace.fit(Y, X + np.array([0.0, shift, 0.0]), GROUPS, tau=tau)
+        assert other.converged
+        np.testing.assert_allclose(other.beta[1:], base.beta[1:], rtol=1e-15 * shift)
+        np.testing.assert_allclose(other.bse.iloc[1:3], base.bse.iloc[1:3], rtol=1e-15 * shift)
+        assert other.llf == pytest.approx(base.llf, abs=1e-14 * shift)
+        assert other.tau == pytest.approx(base.tau, rel=1e-15 * shift)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shift", [-1000.0, -40.0, 40.0, 1000.0])
+@pytest.mark.parametrize("family", ["bernoulli", "binomial", "poisson"])
+def test_a_constant_offset_moves_the_intercept_only(family: str, shift: float) -> None:
+    options = {"family": family, "trials": 3 if family == "binomial" else None}
+    for tau in (None, 0.0):
+        base = laplace.fit(Y, X, GROUPS, tau=tau, **options)
+        other = laplace.fit(Y, X, GROUPS, tau=tau, offset=np.full(len(Y), shift), **options)
+        assert other.converged
+        assert other.llf == pytest.approx(base.llf, abs=1e-10)
+        np.testing.assert_allclose(other.beta + shift * np.eye(3)[0], base.beta, atol=1e-9)
+
+
 def test_offset_is_a_coefficient_of_one() -> None:
     base = laplace.fit(Y, X, GROUPS)
     other = laplace.fit(Y, X[:, :2], GROUPS, offset=base.beta[2] * X[:, 2])
@@ -206,6 +280,25 @@ def test_results_are_named_as_the_data_are() -> None:
     assert list(laplace.fit(Y, X, GROUPS, tau=1).params.index) == ["x0", "x1", "x2"]
     named = laplace.fit(Y, X, GROUPS, tau=1, names=["a", "b", "c"])
     assert list(named.params.index) == ["a", "b", "c"]
+
+
+def test_results_cannot_be_changed() -> None:
+    fit = laplace.fit(Y, X, GROUPS)
+    before, effects = fit.predict(), fit.random_effects
+    effects["mode"] = 7.0
+    assert fit.random_effects["mode"].max() < 7.0
+    for array in (fit.beta, fit.gradient, fit.hessian, fit.data.X, fit.data.y):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1.0
+    params = laplace.fit(Y, X, GROUPS, tau=1).params
+    params.iloc[0] = 1.0  # a copy
+    pd.testing.assert_series_equal(fit.predict(), before)
+
+
+def test_a_column_may_be_called_tau_where_tau_is_fixed() -> None:
+    fit = laplace.fit(Y, X, GROUPS, tau=1, names=["one", "tau", "dose"])
+    assert np.all(np.isfinite(fit.conf_int()))
+    assert np.isfinite(fit.tvalues["tau"])
 
 
 def test_standard_errors_and_intervals() -> None:
@@ -256,10 +349,46 @@ def test_predictions_of_what_the_fit_does_not_know() -> None:
         fit.predict(frame.iloc[:2], [0, 77])
     with pytest.raises(ValueError, match="X must have the columns of the fit"):
         fit.predict(frame[["one", "dose", "age"]])
-    with pytest.raises(ValueError, match="names has 3 names, but X has 2 columns"):
+    with pytest.raises(ValueError, match="X has 2 columns, but the fit has 3"):
         fit.predict(X[:, :2])
     with pytest.raises(ValueError, match="X must be given"):
         fit.predict(groups=GROUPS)
+
+
+def test_predictions_say_what_is_wrong() -> None:
+    fit = laplace.fit(Y, X, GROUPS)
+    for labels in ([True, False], ["a", 0], pd.Categorical(["a", "b"]), [0.5, 1.5]):
+        with pytest.raises(ValueError, match="which the fit does not know"):
+            fit.predict(X[:2], labels)
+    with pytest.raises(ValueError, match=r"X holds nan in row 1, column 'x2'; remove or imp") as at:
+        fit.predict([[1.0, 0.0, 0.0], [1.0, 0.0, np.nan]])
+    assert "fitting" not in str(at.value)
+    with pytest.raises(
+        ValueError, match=r"X must have two dimensions, rows and columns, got shape"
+    ):
+        fit.predict(3.0)
+    with pytest.raises(ValueError, match="groups must have one dimension"):
+        fit.predict(X[:2], 1)
+    with pytest.raises(ValueError, match="offset must have one dimension"):
+        fit.predict(X[:2], offset=1.0)
+    assert fit.predict(X[:0]).empty
+
+
+def test_predictions_for_groups_that_are_true_or_false() -> None:
+    side = GROUPS % 2 == 1
+    fit = laplace.fit(Y, X, side, tau=1)
+    np.testing.assert_allclose(fit.predict(X, side), fit.predict(), rtol=1e-13)
+
+
+def test_summary_shows_significant_digits() -> None:
+    fit = laplace.fit(Y, X * [1.0, 1e7, 1.0], GROUPS)
+    text = str(fit.summary())
+    line = next(row for row in text.splitlines() if row.startswith("x1"))
+    assert f"{fit.params['x1']:.3e}" in line
+    assert "0.0000" not in text.replace("<0.0001", "")
+    strong = laplace.fit(*laplace.simulate.random_intercepts([20] * 30, [1.0, 2.0], 1.0))
+    assert "<0.0001" in str(strong.summary())
+    assert "&lt;0.0001" in strong.summary()._repr_html_()
 
 
 def test_summary_as_text_and_html() -> None:

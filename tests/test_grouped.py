@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 from designs import many_groups
+from scipy.sparse import csr_array
 
 import laplace
 
@@ -111,6 +114,84 @@ BAD_ROWS = {
         ValueError,
         r"family must be one of 'bernoulli', 'binomial', 'poisson', got 'gamma'",
     ),
+    "y masked": (
+        {"y": np.ma.array(Y, mask=np.arange(N) == 3)},
+        ValueError,
+        r"y is masked in row 3; remove or impute",
+    ),
+    "X masked": (
+        {"X": np.ma.array(X, mask=(np.arange(N) % 40 == 7)[:, None] * [False, True, False])},
+        ValueError,
+        r"X is masked in row 7 \(and in",
+    ),
+    "offset masked": (
+        {"offset": np.ma.array(Y, mask=np.arange(N) == 1)},
+        ValueError,
+        r"offset is masked in row 1",
+    ),
+    "trials masked": (
+        {"family": "binomial", "trials": np.ma.array(Y + 1, mask=np.arange(N) == 2)},
+        ValueError,
+        r"trials is masked in row 2",
+    ),
+    "groups masked": (
+        {"groups": np.ma.array(GROUPS, mask=np.arange(N) == 2)},
+        ValueError,
+        r"groups is masked in row 2",
+    ),
+    "y text like numbers": (
+        {"y": [str(int(v)) for v in Y]},
+        TypeError,
+        r"y must hold numbers only",
+    ),
+    "y Series of text like numbers": (
+        {"y": pd.Series(Y.astype(int).astype(str))},
+        TypeError,
+        r"y must hold numbers only",
+    ),
+    "y objects, text like numbers": (
+        {"y": np.array([str(int(v)) for v in Y], dtype=object)},
+        TypeError,
+        r"y must hold numbers only, got values of type object",
+    ),
+    "y nullable text": (
+        {"y": pd.Series(Y.astype(int).astype(str), dtype="string")},
+        TypeError,
+        r"y must hold numbers only",
+    ),
+    "offset dates": (
+        {"offset": np.array([pd.Timestamp("2026-01-01")] * N, dtype=object)},
+        TypeError,
+        r"offset must hold numbers only",
+    ),
+    "y nullable NA": (
+        {"y": pd.Series(Y, dtype="Int64").where(np.arange(N) != 2)},
+        ValueError,
+        r"y holds nan in row 2",
+    ),
+    "y objects with NA": (
+        {"y": np.array([pd.NA, *Y[1:]], dtype=object)},
+        ValueError,
+        r"y holds nan in row 0",
+    ),
+    "y beyond floating point": (
+        {"y": [10**400] * N, "family": "poisson"},
+        ValueError,
+        r"y holds a number beyond 1\.8e\+308",
+    ),
+    "X sparse": ({"X": csr_array(X)}, TypeError, r"^X is a sparse matrix; use X\.toarray\(\)$"),
+    "X huge": (
+        {"X": X * [1.0, 1e200, 1.0]},
+        ValueError,
+        r"X has a largest value of \S+e\+200 in column 'x1'; .* use another unit",
+    ),
+    "X tiny": (
+        {"X": X * [1.0, 1e-200, 1.0]},
+        ValueError,
+        r"X has a largest value of \S+e-200 in column 'x1'",
+    ),
+    "family is no name": ({"family": 5}, TypeError, r"family must be a name, such as"),
+    "families": ({"family": np.array(["a", "b"])}, TypeError, r"family must be a name"),
     "trials": ({"trials": np.ones(N)}, ValueError, r"trials must be left out"),
 }
 
@@ -132,6 +213,9 @@ def test_bad_rows(case: str) -> None:
         ("big", TypeError, r"tau must be a number, got 'big'"),
         ([1.0, 2.0], TypeError, r"tau must be a number"),
         (True, TypeError, r"tau must be a number, got True"),
+        (1e-9, ValueError, r"tau must be 0, or between 1e-08 and 1e\+06, got 1e-09"),
+        (1e200, ValueError, r"tau must be 0, or between 1e-08 and 1e\+06, got 1e\+200"),
+        (10**400, ValueError, r"tau must be finite, got a number beyond 1\.8e\+308"),
     ],
 )
 def test_bad_tau(tau: object, error: type[Exception], words: str) -> None:
@@ -139,6 +223,24 @@ def test_bad_tau(tau: object, error: type[Exception], words: str) -> None:
         laplace.loglik(Y, X, GROUPS, BETA, tau)
     with pytest.raises(error, match=words):
         laplace.fit(Y, X, GROUPS, tau=tau)
+    with pytest.raises(error, match=words):
+        laplace.published.fit(Y, X, GROUPS, tau=tau)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("tau", [1e-8, 1e-4, 1e4, 1e6])
+def test_the_whole_range_of_tau(tau: float) -> None:
+    for family, trials in (("bernoulli", None), ("binomial", 2), ("poisson", None)):
+        options = {"family": family, "trials": trials}
+        for nodes in (1, 25):
+            at = laplace.loglik(Y, X, GROUPS, BETA, tau, nodes=nodes, **options)
+            assert np.isfinite(at.value)
+            assert np.all(np.isfinite(at.hessian))
+        assert laplace.fit(Y, X, GROUPS, tau=tau, **options).converged
+
+
+def test_minus_zero_is_zero() -> None:
+    assert np.signbit(laplace.fit(Y, X, GROUPS, tau=-0.0).tau) == np.False_
 
 
 @pytest.mark.parametrize(
@@ -155,12 +257,34 @@ def test_bad_beta(beta: object, error: type[Exception], words: str) -> None:
         laplace.loglik(Y, X, GROUPS, beta, 1.0)
 
 
+def test_a_labelled_beta_goes_by_its_labels() -> None:
+    frame = pd.DataFrame(X, columns=["one", "age", "dose"])
+    beta = pd.Series([0.1, 0.2, 0.3], index=["one", "age", "dose"])
+    value = laplace.loglik(Y, frame, GROUPS, beta.to_numpy(), 1.0).value
+    shuffled = beta[["dose", "one", "age"]]
+    assert laplace.loglik(Y, frame, GROUPS, shuffled, 1.0).value == value
+    assert laplace.loglik(Y, frame, GROUPS, beta.reset_index(drop=True), 1.0).value == value
+    assert laplace.loglik(Y, X, GROUPS, beta, 1.0).value == value  # an array has no names
+    with pytest.raises(ValueError, match=r"beta has the labels \['one', 'age', 'weight'\], but"):
+        laplace.loglik(Y, frame, GROUPS, beta.rename({"dose": "weight"}), 1.0)
+
+
+@pytest.mark.parametrize("adaptive", ["no", 1, None])
+def test_bad_adaptive(adaptive: object) -> None:
+    with pytest.raises(TypeError, match="adaptive must be True or False"):
+        laplace.loglik(Y, X, GROUPS, BETA, 1.0, adaptive=adaptive)
+
+
 @pytest.mark.parametrize(
     ("names", "error", "words"),
     [
         (["a", "b"], ValueError, r"names has 2 names, but X has 3 columns"),
         (["a", "b", "b"], ValueError, r"must have different names, but 'b' repeat"),
         ("abc", TypeError, r"names must be a sequence of column names, got the string 'abc'"),
+        (5, TypeError, r"names must be a sequence of column names, as a list, got int '5'"),
+        ({"a", "b", "c"}, TypeError, r"names must be a sequence of column names, .* got set"),
+        (b"abc", TypeError, r"names must be a sequence of column names, .* got bytes"),
+        (["a", "tau", "c"], ValueError, r"names: 'tau' is the name of the standard deviation; ren"),
     ],
 )
 def test_bad_names(names: object, error: type[Exception], words: str) -> None:
@@ -245,6 +369,38 @@ def test_one_group_needs_a_tau() -> None:
     with pytest.raises(ValueError, match=r"one group only \('a'\): tau cannot be estimated"):
         laplace.fit(Y, X, ["a"] * N)
     assert laplace.fit(Y, X, ["a"] * N, tau=1).converged
+
+
+def test_one_row_groups_of_zeros_and_ones_need_a_tau() -> None:
+    each = np.arange(N)
+    for options in ({}, {"family": "binomial", "trials": 1}):
+        with pytest.raises(ValueError, match=r"groups has one row in every group: .* tau=1"):
+            laplace.fit(Y, X, each, **options)
+        assert laplace.fit(Y, X, each, tau=1, **options).converged
+    rng = np.random.default_rng(1)
+    u = rng.normal(size=N)
+    successes = rng.binomial(10, 1 / (1 + np.exp(-u)))
+    assert laplace.fit(successes, X, each, family="binomial", trials=10).tau > 0.5
+    assert laplace.fit(rng.poisson(3 * np.exp(u)), X, each, family="poisson").tau > 0.5
+
+
+def test_separation_beside_a_large_constant() -> None:
+    """The columns are nearly combinations of one another, and their separation is still named."""
+    shifted = X + np.array([0.0, 1e7, 0.0])
+    y = (X[:, 1] > 0.2).astype(float)
+    with pytest.raises(laplace.SeparationError, match="X separates y completely") as caught:
+        laplace.fit(y, shifted, GROUPS)
+    direction = caught.value.direction.to_numpy()
+    assert np.all((2 * y - 1) * (shifted @ direction) > 0)
+
+
+def test_separation_errors_can_be_pickled() -> None:
+    with pytest.raises(laplace.SeparationError) as caught:
+        laplace.fit((X[:, 1] > 0.2).astype(float), X, GROUPS)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert str(copy) == str(caught.value)
+    assert copy.complete == caught.value.complete
+    pd.testing.assert_series_equal(copy.direction, caught.value.direction)
 
 
 # Labels of any kind ----------------------------------------------------------------------------

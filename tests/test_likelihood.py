@@ -167,6 +167,25 @@ def test_modes_are_found_from_anywhere(tau: float) -> None:
             assert found[i] == pytest.approx(truth, rel=1e-10, abs=1e-12)
 
 
+def test_modes_that_rounding_hides() -> None:
+    """Far from zero, the linear predictor itself is rounded to more than a step may be."""
+    for seed in range(6):
+        y, X, groups = many_groups(seed)
+        data = GroupedData.from_arrays(y, X, groups)
+        eta = data.X @ BETA * 1e3
+        u = modes(data, eta, 1e6, np.zeros(data.m))
+        residual = data.family.residual(data.y, eta + u[data.codes])
+        terms = data.sum_by_group(np.abs(residual)) + np.abs(u) / 1e12
+        # a linear predictor of thousands is rounded to 1e-12, and so is its residual, relatively
+        assert np.all(np.abs(data.sum_by_group(residual) - u / 1e12) <= 1e-11 * terms)
+    for tau in (1e2, 1e6):  # Newton's step from above is of size one, however far the mode is
+        data = GroupedData.from_arrays(3 * y, X, groups, family="poisson")
+        eta = data.X @ BETA - 24.0
+        found = modes(data, eta, tau, np.zeros(data.m))
+        mean = data.sum_by_group(np.exp(eta + found[data.codes]))
+        np.testing.assert_allclose(mean, data.sum_by_group(data.y) - found / tau**2, rtol=1e-9)
+
+
 def test_extreme_linear_predictors_stay_finite() -> None:
     y, X, groups = many_groups(4)
     with np.errstate(over="raise", invalid="raise", divide="raise"):

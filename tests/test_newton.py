@@ -69,6 +69,28 @@ def test_stop_ends_with_its_reason() -> None:
     assert found.message == "far"
 
 
+def test_a_saddle_is_left() -> None:
+    """At (0, 0) the gradient is zero and the value rises along the second axis only."""
+
+    def two_hills(theta: np.ndarray) -> Contribution:
+        a, b = theta
+        return Contribution(
+            -(a**2) - (b**2 - 1) ** 2,
+            np.array([-2 * a, -4 * b * (b**2 - 1)]),
+            np.diag([-2.0, 4 - 12 * b**2]),
+        )
+
+    found = maximise(two_hills, np.zeros(2), max_step=np.array([0.5, 0.5]))
+    assert found.converged
+    np.testing.assert_allclose(np.abs(found.theta), [0.0, 1.0], atol=1e-12)
+
+
+def test_a_flat_top_that_is_no_maximum_is_said() -> None:
+    found = maximise(lambda t: Contribution(0.0, np.zeros(1), np.zeros((1, 1))), np.zeros(1))
+    assert not found.converged
+    assert "the gradient is zero, but not at a maximum" in found.message
+
+
 def test_no_maximum_is_said() -> None:
     found = maximise(
         lambda t: Contribution(float(t[0]), np.ones(1), np.array([[-1e-3]])),

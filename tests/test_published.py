@@ -60,9 +60,9 @@ def test_every_error_changes_a_formula() -> None:
         "mu_bb": "mu_bb",
         "omega_bb": "omega_bb",
     }
-    right = published._Site(x, y, tau, frozenset(ERRORS))
+    right = published.Site(x, y, tau, frozenset(ERRORS))
     for error, formula in formulas.items():
-        wrong = published._Site(x, y, tau, frozenset(ERRORS) - {error})
+        wrong = published.Site(x, y, tau, frozenset(ERRORS) - {error})
         truth = getattr(derivatives, formula)(x, y, beta, tau)
         np.testing.assert_allclose(getattr(right, formula)(u, beta), truth, rtol=1e-10)
         error_size = np.max(np.abs(getattr(wrong, formula)(u, beta) - truth))
@@ -70,7 +70,7 @@ def test_every_error_changes_a_formula() -> None:
     for name in ("l_1", "l_2"):
         truth = getattr(derivatives, name)(x, y, beta, tau)
         np.testing.assert_allclose(getattr(right, name)(u, beta), truth, rtol=1e-9, atol=1e-9)
-    late = published._Site(x, y, tau, frozenset(ERRORS) - {"returned_mode"})
+    late = published.Site(x, y, tau, frozenset(ERRORS) - {"returned_mode"})
     assert late.mode(0.5, beta) != right.mode(0.5, beta)
     assert late.mode(0.5, beta) == pytest.approx(u, abs=published.TOLERANCE)
     fresh = published.fit(*group, tau=tau, correct="stale_modes")

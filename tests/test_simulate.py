@@ -83,3 +83,10 @@ def test_bad_designs() -> None:
         random_intercepts([2.5], [0.0], 1.0)
     with pytest.raises(ValueError, match="beta holds nan for 'x0'"):
         random_intercepts([3], [np.nan], 1.0)
+
+
+def test_empty_designs_are_refused() -> None:
+    with pytest.raises(ValueError, match="sizes is empty"):
+        laplace.simulate.random_intercepts([], [1.0], 1.0)
+    with pytest.raises(ValueError, match="beta is empty"):
+        laplace.simulate.random_intercepts([3, 4], [], 1.0)
