@@ -49,7 +49,8 @@ serve: book  ## show the book at http://localhost:8000 (PORT=8000)
 
 test: $(STAMP)  ## run all tests, and every notebook against its stored outputs
 	@$(PY) -m pytest -q -n auto --dist loadscope --durations 10 \
-	  --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval.cfg tests notebooks
+	  --doctest-modules --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval.cfg \
+	  tests laplace notebooks/*.ipynb
 
 notebooks: $(STAMP)  ## compute every notebook again, in place
 	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \

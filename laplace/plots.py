@@ -182,6 +182,31 @@ def quadrature_error(errors: pd.DataFrame) -> Figure:
 
 
 @_styled
+def remainder(errors: pd.DataFrame) -> Figure:
+    """Draw what Laplace leaves out against the number of rows, and what its next term leaves.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        Index: number of rows; columns `Laplace` and `with the next term`: absolute errors.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 3.6)
+    kinds = {"Laplace": "laplace", "with the next term": "quadrature"}
+    for (name, kind), order in zip(kinds.items(), (1, 2), strict=True):
+        colour, curve = COLOURS[kind], errors[name]
+        ax.plot(curve.index, curve, MARKERS[kind], color=colour, label=name)
+        guide = curve.iloc[-1] * (curve.index[-1] / curve.index) ** order
+        ax.plot(curve.index, guide, "-", color=colour, linewidth=1, label=f"slope −{order}")
+    ax.set(xscale="log", yscale="log", xlabel="rows of the group", ylabel="error")
+    ax.legend()
+    return figure
+
+
+@_styled
 def corrections(shifts: pd.DataFrame) -> Figure:
     """Draw how far each correction, made alone, moves each coefficient.
 
@@ -294,15 +319,13 @@ def profile(curves: Mapping[str, pd.Series]) -> Figure:
 
 
 @_styled
-def random_effects(effects: pd.DataFrame, kind: str = "laplace") -> Figure:
+def random_effects(effects: pd.DataFrame) -> Figure:
     """Draw each group's random intercept, sorted, with two conditional standard deviations.
 
     Parameters
     ----------
     effects : DataFrame
         `Fit.random_effects`: columns `mode` and `sd`.
-    kind : {"laplace", "quadrature"}
-        How they were fitted, which gives the colour.
 
     Returns
     -------
@@ -312,8 +335,8 @@ def random_effects(effects: pd.DataFrame, kind: str = "laplace") -> Figure:
     ordered = effects.sort_values("mode", kind="stable")
     place = np.arange(len(ordered))
     low, high = ordered["mode"] - 2 * ordered["sd"], ordered["mode"] + 2 * ordered["sd"]
-    ax.vlines(place, low, high, color=COLOURS[kind], alpha=0.35, linewidth=1)
-    ax.plot(place, ordered["mode"], ".", color=COLOURS[kind], markersize=4)
+    ax.vlines(place, low, high, color=COLOURS["laplace"], alpha=0.35, linewidth=1)
+    ax.plot(place, ordered["mode"], ".", color=COLOURS["laplace"], markersize=4)
     ax.axhline(0, color=COLOURS["truth"], linewidth=0.8)
     ax.set(xlabel="groups, sorted", ylabel="random intercept ± 2 sd")
     return figure

@@ -19,8 +19,9 @@ import mpmath
 import numpy as np
 import sympy as sp
 
+from laplace import derivatives
 from laplace.derivatives import mode
-from laplace.families import Array, Binomial, Family
+from laplace.families import Array, Binomial, Family, named
 
 MU, BETA_1, BETA_2, TAU = sp.symbols("mu beta_1 beta_2 tau")
 ETA, TRIALS = sp.symbols("eta n")
@@ -106,6 +107,48 @@ def remainder() -> sp.Expr:
     polynomial = sp.Poly(expanded, z)
     average = sum(c * moments[k] for (k,), c in polynomial.terms())
     return sp.expand(average).coeff(eps, 2)
+
+
+OMEGA = sp.Symbol(r"\hat\omega", positive=True)
+"""The width, as a name for it in what is shown."""
+
+
+def along(expression: sp.Expr, *variables: sp.Symbol) -> sp.Expr:
+    """Differentiate along the mode as `total` does, but leave the mode's derivatives in place."""
+    for variable in variables:
+        expression = expression.diff(variable).subs(g(u=1), 0)
+    return expression
+
+
+def readable(expression: sp.Expr) -> sp.Expr:
+    """Write an expression with names for the width and for the mode's derivatives."""
+    names = {
+        derivative: sp.Symbol(
+            r"\hat\mu_{" + "".join(sp.latex(v) * int(k) for v, k in derivative.variable_count) + "}"
+        )
+        for derivative in expression.atoms(sp.Derivative)
+    }
+    return sp.expand(expression.xreplace(names).subs(g(u=2), -(OMEGA**-2)))
+
+
+def is_zero(expression: sp.Expr) -> bool:
+    """Say whether an expression in partial derivatives of g is identically zero."""
+    expression = expression.subs(g(u=2), -(OMEGA**-2))
+    atoms = {atom: sp.Symbol(f"a{k}") for k, atom in enumerate(expression.atoms(G))}
+    return bool(sp.simplify(expression.xreplace(atoms)) == 0)
+
+
+class B(sp.Function):  # type: ignore[misc]
+    """A derivative of a cumulant function, whichever, by its order: B(r, eta)."""
+
+    nargs = (2,)
+
+    def fdiff(self, argindex: int = 2) -> sp.Expr:
+        """Raise the order by one."""
+        return B(self.args[0] + 1, self.args[1])
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        return "b" + "'" * int(self.args[0])
 
 
 BASES: dict[str, Callable[[], sp.Expr]] = {
@@ -237,6 +280,62 @@ class Point:
                 for y, eta, n in zip(self.y, self.fixed, self.trials, strict=True)
             ]
         return self.rows[r]
+
+
+def random_group(rng: np.random.Generator, family: str, rows: int) -> tuple[Any, ...]:
+    """Draw the arguments x, y, beta, tau and family of a group, with tau from 0.05 to 10.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the random numbers.
+    family : {"bernoulli", "binomial", "poisson"}
+        Distribution of the outcomes.
+    rows : int
+        Number of rows.
+
+    Returns
+    -------
+    tuple
+        x of shape (rows, 2), y, beta of shape (2,), tau, and the family.
+    """
+    x, beta = 0.7 * rng.normal(size=(rows, 2)), rng.normal(size=2)
+    tau = float(np.exp(rng.uniform(np.log(0.05), np.log(10.0))))
+    if family == "poisson":
+        return x, rng.poisson(np.exp(x @ beta)).astype(float), beta, tau, named(family, None)
+    trials = rng.integers(1, 20, rows).astype(float) if family == "binomial" else np.ones(rows)
+    y = np.floor(rng.random(rows) * (trials + 1.0))
+    return x, y, beta, tau, named(family, trials if family == "binomial" else None)
+
+
+def relative_errors(names: Sequence[str], group: tuple[Any, ...], u: float) -> dict[str, float]:
+    """Compare functions of `laplace.derivatives` with their derivations, at one group.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the functions.
+    group : tuple
+        Arguments, as `random_group` returns them.
+    u : float
+        Random intercept, for the partial derivatives of g.
+
+    Returns
+    -------
+    dict
+        By name, the largest error over the largest value.
+    """
+    x, y, beta, tau, family = group
+    at_u = Point(x, y, beta, tau, family, u)
+    at_mode = Point(x, y, beta, tau, family)
+    result = {}
+    for name in names:
+        partial = name.partition("_")[0] == "g"
+        function = getattr(derivatives, name)
+        value = function(x, y, *([u] if partial else []), beta, tau, family)
+        truth = (at_u if partial else at_mode).value(name)
+        result[name] = float(np.max(np.abs(value - truth)) / np.max(np.abs(truth)))
+    return result
 
 
 @cache

@@ -22,10 +22,14 @@ def every_figure() -> dict[str, Figure]:
     curve = pd.Series([-2.0, 0.0, -1.0], index=[0.5, 1.0, 1.5])
     arms = pd.DataFrame({"a": [0.1, 0.2], "b": [0.3, 0.1]}, index=[0, 12])
     errors = pd.DataFrame({"ordinary": [1e-1, 0.0], "adaptive": [1e-2, 1e-9]}, index=[1, 9])
+    terms = pd.DataFrame(
+        {"Laplace": [1e-2, 1e-3], "with the next term": [1e-3, 1e-5]}, index=[10, 100]
+    )
     shifts = pd.DataFrame(RNG.normal(size=(3, 2)), index=list("abc"), columns=NAMES)
     return {
         "integrand": plots.integrand({"eight rows": GROUP}, np.array([0.3]), 1.0, 5),
         "quadrature_error": plots.quadrature_error(errors),
+        "remainder": plots.remainder(terms),
         "corrections": plots.corrections(shifts),
         "coefficients": plots.coefficients(
             {
