@@ -20,7 +20,7 @@ from laplace.simulate import published_two_sites
 ERRORS = {
     "third_derivatives": "g_uuu, g_uub and g_ubb have the wrong sign",
     "g_uuuu": "g_uuuu has the wrong sign",
-    "g_uuub": "g_uuub has the sum of -2 b''' x too many",
+    "g_uuub": "g_uuub has the sum of 2 b''' x too many",
     "omega": "omega leaves tau at 1, whatever tau is",
     "mu_bb": "mu_bb counts one of two transposed terms twice, and is not symmetric",
     "omega_bb": "omega_bb has mu_bb where g_uuub mu_b' + g_uubb belongs, and is not symmetric",

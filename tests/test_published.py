@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from designs import REFERENCE
 
 import laplace
 from laplace import derivatives, published
@@ -113,3 +116,14 @@ def test_divergence_is_said() -> None:
 def test_bad_arguments(arguments: dict, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         published.fit(**arguments)
+
+
+def test_the_formulas_are_those_of_the_circulated_code() -> None:
+    """Values that the circulated functions returned, stored in reference/published.json."""
+    stored = json.loads((REFERENCE / "published.json").read_text(encoding="utf-8"))
+    x, y, beta = (np.array(stored[name]) for name in ("x", "y", "beta"))
+    site = published.Site(x, y, stored["tau"])
+    for name, value in stored["values"].items():
+        ours = site.mode(0.1, beta) if name == "mode" else getattr(site, name)(stored["u"], beta)
+        np.testing.assert_allclose(ours, value, rtol=1e-12, atol=1e-14, err_msg=name)
+    assert len(stored["values"]) == 18
