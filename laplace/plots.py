@@ -11,13 +11,19 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
+
+try:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.ticker import MaxNLocator
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        f"laplace.plots needs {missing.name}: install the extra, pip install '.[plots]' in a clone"
+    ) from missing
 
 from laplace import derivatives, quadrature
 from laplace.families import Array
