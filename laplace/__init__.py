@@ -41,6 +41,7 @@ from importlib.metadata import version
 
 from laplace import datasets, derivatives, families, published, quadrature, simulate
 from laplace.fit import ConvergenceWarning, Fit, fit
+from laplace.formula import fit_formula
 from laplace.grouped import GroupedData, SeparationError
 from laplace.likelihood import Contribution, loglik
 from laplace.newton import maximise
@@ -57,6 +58,7 @@ __all__ = [
     "derivatives",
     "families",
     "fit",
+    "fit_formula",
     "loglik",
     "maximise",
     "published",

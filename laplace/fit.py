@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,9 @@ from laplace.likelihood import (
 from laplace.newton import Maximum, maximise
 from laplace.quadrature import MAX_NODES, check_nodes
 
+if TYPE_CHECKING:
+    from laplace.formula import Design
+
 # A step of log tau beyond this leaves the region where the quadratic model means anything.
 MAX_STEP_LOG_TAU = 1.5
 # Here a group's random intercept adds at most this to the variance of its linear score: the
@@ -56,6 +59,12 @@ STEPS_OF_WALK = 4
 # At a random intercept of this size, one standard deviation takes a probability from 1/2 to 1e-9:
 # of several maxima, one there is the approximation's.
 IMPLAUSIBLE_TAU = 20.0
+AUTO = "auto"
+# The numbers of nodes that nodes="auto" tries, and what it accepts, in standard errors.
+AUTO_NODES = (1, 3, 5, 9, 15, 25, 51, 101)
+AUTO_TOLERANCE = 0.01
+# The fewest nodes that an approximation is compared with.
+REFERENCE_NODES = 25
 SEVERAL_MAXIMA = (
     "the approximate log-likelihood has several maxima, and the highest that was found is at "
     "tau={tau:.3g}, where it is not to be trusted; use more nodes, for instance nodes={nodes}, or "
@@ -89,7 +98,7 @@ def fit(
     family: str = "bernoulli",
     trials: Any = None,
     offset: Any = None,
-    nodes: int = 1,
+    nodes: int | str = 1,
     tau: Any = None,
     names: Sequence[str] | None = None,
 ) -> Fit:
@@ -119,8 +128,10 @@ def fit(
         Numbers of trials of binomial outcomes.
     offset : array_like of shape (n,), optional
         Added to the linear predictor.
-    nodes : int
-        1 is the Laplace approximation, K adaptive Gauss-Hermite quadrature with K nodes.
+    nodes : int or "auto"
+        1 is the Laplace approximation, K adaptive Gauss-Hermite quadrature with K nodes. "auto"
+        raises K until no parameter would move by more than a hundredth of its standard error;
+        `Fit.nodes` says where it ended.
     tau : float, optional
         Fixes the standard deviation of the random intercepts, at 0 or from 1e-8 to 1e6; by default
         it is estimated.
@@ -154,7 +165,7 @@ def fit(
     >>> fit.converged, round(fit.llf, 4)
     (True, -72.1423)
     """
-    count = check_nodes(nodes)
+    rules = AUTO_NODES if isinstance(nodes, str) and nodes == AUTO else (check_nodes(nodes),)
     fixed_tau = None if tau is None else standard_deviation("tau", tau)
     data = GroupedData.from_arrays(
         y, X, groups, family=family, trials=trials, offset=offset, names=names
@@ -166,7 +177,28 @@ def fit(
     # The search runs on orthogonal columns; what is reported is in the user's.
     basis = data.check_estimable(tau_is_free=fixed_tau is None)
     plain, least_information = _fit_without_random_intercepts(data, basis)
-    likelihood = Likelihood(basis.data, count)
+    for count in rules:
+        result = _fit_with(count, data, basis, plain, least_information, fixed_tau)
+        if count == rules[-1]:
+            break
+        error = result.approximation_error()
+        if result.converged and np.max(np.abs(error)) <= AUTO_TOLERANCE:
+            break
+    if not result.converged:
+        warnings.warn(f"the fit did not converge: {result.message}", ConvergenceWarning, 2)
+    return result
+
+
+def _fit_with(
+    nodes: int,
+    data: GroupedData,
+    basis: Basis,
+    plain: Maximum,
+    least_information: float,
+    fixed_tau: float | None,
+) -> Fit:
+    """Fit with a given number of nodes, from the fit without random intercepts."""
+    likelihood = Likelihood(basis.data, nodes)
     if fixed_tau is not None:
         found = _fit_beta(likelihood, plain, fixed_tau)
         estimate = fixed_tau
@@ -174,17 +206,15 @@ def fit(
         found, estimate = _fit_both(likelihood, plain, least_information)
         if found.converged and data.mixed_groups == 0:
             found = replace(found, converged=False, message=CONSTANT_GROUPS)
-    if not found.converged:
-        warnings.warn(f"the fit did not converge: {found.message}", ConvergenceWarning, 2)
 
     beta = basis.back(found.theta[: data.p])
-    contribution = Likelihood(data, count).at(beta, estimate)
+    contribution = Likelihood(data, nodes).at(beta, estimate)
     covariance = _covariance(found.contribution.hessian, basis)
     for array in (beta, contribution.gradient, contribution.hessian, covariance):
         array.flags.writeable = False
     return Fit(
         data=data,
-        nodes=count,
+        nodes=nodes,
         beta=beta,
         tau=estimate,
         tau_is_free=fixed_tau is None,
@@ -370,6 +400,10 @@ class Fit:
         Value, gradient and Hessian of the log-likelihood in (beta, log tau) at the estimate.
     data : GroupedData
         The rows.
+    design : Design or None
+        How a formula made X, where one did.
+    dropped : int
+        Number of rows that were left out, when asked to, for missing values.
     """
 
     data: GroupedData
@@ -383,7 +417,11 @@ class Fit:
     iterations: int
     message: str
     history: list[tuple[float, float]]
-    _covariance: Array  # inverse of the observed information, in the parameters of `gradient`
+    design: Design | None = None
+    dropped: int = 0
+    _covariance: Array = field(
+        kw_only=True
+    )  # inverse of the observed information, in the parameters of `gradient`
 
     # the parameters and their precision ------------------------------------------------------
 
@@ -480,6 +518,37 @@ class Fit:
             result.iloc[-1] = [self.tau / factor, self.tau * factor]
         return result
 
+    def approximation_error(self, nodes: int | None = None) -> pd.Series:
+        r"""Predict how far each parameter would move with more nodes, in standard errors.
+
+        One Newton step towards the maximum of the log-likelihood with more nodes: its gradient at
+        the estimate, times the covariance of the estimates. It costs one evaluation, and no fit.
+
+        Parameters
+        ----------
+        nodes : int, optional
+            Number of nodes to compare with; by default twice those of the fit and one, and at
+            least 25.
+
+        Returns
+        -------
+        Series
+            Predicted shift of each of `params`, that of `tau` on the log scale; zero on the
+            boundary, where the likelihood is the same for any number of nodes, and NaN where there
+            are no standard errors.
+        """
+        shift = np.zeros(len(self._names))
+        if self.tau > 0.0:
+            more = self._reference_nodes() if nodes is None else check_nodes(nodes)
+            gradient = Likelihood(self.data, more).at(self.beta, self.tau).gradient[self._free]
+            shift[: len(gradient)] = (self._covariance @ gradient) / np.sqrt(
+                np.diag(self._covariance)
+            )
+        return pd.Series(shift, index=self._names, name="approximation_error")
+
+    def _reference_nodes(self) -> int:
+        return min(max(REFERENCE_NODES, 2 * self.nodes + 1), MAX_NODES)
+
     # the fit as a whole -----------------------------------------------------------------------
 
     @property
@@ -527,12 +596,13 @@ class Fit:
         Parameters
         ----------
         X : array_like of shape (k, p), optional
-            Rows to predict; by default the rows of the fit, each with its group's mode.
-        groups : array_like of shape (k,), optional
-            Their groups, which the fit must know; by default rows are of a group whose random
-            intercept is zero.
-        offset : array_like of shape (k,), optional
-            Their offsets.
+            Rows to predict; by default the rows of the fit, each with its group's mode. After
+            `fit_formula`, a DataFrame with the columns of the formula.
+        groups : str or array_like of shape (k,), optional
+            Their groups, which the fit must know, or a column of X after `fit_formula`; by default
+            rows are of a group whose random intercept is zero.
+        offset : str or array_like of shape (k,), optional
+            Their offsets; after `fit_formula` by default the column that the fit used.
 
         Returns
         -------
@@ -549,6 +619,8 @@ class Fit:
                 data.X @ self.beta + data.offset + modes[data.codes]
             )
             return pd.Series(in_order, index=data.index, name="predicted")
+        if self.design is not None and isinstance(X, pd.DataFrame):
+            X, groups, offset = self.design.rows(X, groups, offset)
         if isinstance(X, pd.DataFrame) and [str(name) for name in X.columns] != data.names:
             raise ValueError(
                 f"X must have the columns of the fit, {data.names}, in that order, "
@@ -602,6 +674,21 @@ class Summary:
             return "Laplace approximation"
         return f"adaptive Gauss-Hermite quadrature, {self._fit.nodes} nodes"
 
+    def _approximation(self) -> str:
+        """Return the largest entry of the approximation's error, in words."""
+        fit = self._fit
+        if fit.tau == 0.0:
+            return "exact, as there is nothing to integrate at tau = 0"
+        error = fit.approximation_error().abs()
+        if error.isna().any():
+            return "its error is not known, as there are no standard errors"
+        size = error.max()
+        amount = f"{size:.2g}" if size >= 1e-4 else "less than 0.0001"
+        return (
+            f"{amount} standard errors off at most ({error.idxmax()}), by {fit._reference_nodes()} "
+            "nodes"
+        )
+
     def _tau(self) -> str:
         fit = self._fit
         if not fit.tau_is_free:
@@ -618,12 +705,14 @@ class Summary:
         return pd.Series(
             {
                 "Model": f"{fit.data.family.title} with random intercepts",
-                "Rows": f"{fit.nobs}",
+                "Rows": f"{fit.nobs}"
+                + (f", and {fit.dropped} dropped for missing values" if fit.dropped else ""),
                 "Groups": f"{fit.data.m}, of {sizes.min()} to {sizes.max()} rows",
                 "Method": f"maximum likelihood, {self._method()}",
                 "Converged": f"yes, in {fit.iterations} steps"
                 if fit.converged
                 else f"NO: {fit.message}",
+                "Approximation": self._approximation(),
                 "Log-likelihood": f"{fit.llf:.4f}",
                 "AIC, BIC": f"{fit.aic:.4f}, {fit.bic:.4f}",
                 "tau": self._tau(),
@@ -646,9 +735,11 @@ class Summary:
         )
 
     def _formatted(self) -> pd.DataFrame:
-        """Return the estimates as text, each column with as many decimals as it needs."""
+        """Return the estimates as text, in as many decimals as their standard errors need."""
         estimates = self.estimates
-        columns = {name: _column(estimates[name]) for name in estimates.columns}
+        shared = _decimals(estimates["std. error"])
+        columns = {name: _column(estimates[name], shared) for name in estimates.columns}
+        columns["z"] = _column(estimates["z"], 3)
         columns["P>|z|"] = [_p_value(p) for p in estimates["P>|z|"]]
         return pd.DataFrame(columns, index=estimates.index)
 
@@ -665,17 +756,22 @@ class Summary:
         return f"{head}\n{self._formatted().to_html()}"
 
 
-def _column(values: pd.Series) -> list[str]:
-    """Format numbers with common decimals: four digits for the largest, three for the smallest.
+def _decimals(values: pd.Series) -> int | None:
+    """Return the decimals that show four digits of the largest number and three of the smallest.
 
-    Where they differ so much in size that this takes many digits, each has four of its own.
+    None where they differ so much in size that this takes many digits.
     """
     finite = np.abs(values[np.isfinite(values) & (values != 0.0)].to_numpy())
     if not len(finite):
-        return ["" if np.isnan(value) else f"{value:g}" for value in values]
+        return 4
     largest, smallest = np.floor(np.log10([finite.max(), finite.min()])).astype(int)
-    decimals = max(0, 3 - largest, 2 - smallest)
-    if max(largest + 1, 1) + decimals > MOST_DIGITS:
+    decimals = int(max(0, 3 - largest, 2 - smallest))
+    return decimals if max(largest + 1, 1) + decimals <= MOST_DIGITS else None
+
+
+def _column(values: pd.Series, decimals: int | None) -> list[str]:
+    """Format numbers with common decimals, or with four digits each."""
+    if decimals is None:
         texts = [f"{value:#.4g}".rstrip(".") for value in values]
     else:
         texts = [f"{value:.{decimals}f}" for value in values]

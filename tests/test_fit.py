@@ -9,6 +9,7 @@ from designs import lme4, many_groups, reference_design
 from scipy.stats import norm
 
 import laplace
+from laplace.fit import AUTO_NODES, AUTO_TOLERANCE
 
 Y, X, GROUPS = many_groups(8, groups=30)
 
@@ -409,3 +410,82 @@ def test_summary_as_text_and_html() -> None:
     assert "nan" not in text.lower()
     assert "30 groups" in repr(fit)
     assert "1 (fixed)" in str(laplace.fit(Y, X, GROUPS, tau=1).summary())
+
+
+# The price of the approximation ------------------------------------------------------------------
+
+
+def test_approximation_error_predicts_the_shift() -> None:
+    """Predicted against actual shift of the parameter that moves most, on random designs.
+
+    Where the shift is at least a fiftieth of a standard error and at most one, one Newton step
+    predicts it within a factor of two; the median of the ratio is within a tenth of one.
+    """
+    ratios = []
+    for seed in range(40):
+        rng = np.random.default_rng([11, seed])
+        sizes = rng.integers(2, 12, int(rng.integers(30, 120)))
+        tau = float(np.exp(rng.uniform(np.log(0.5), np.log(2.5))))
+        data = laplace.simulate.random_intercepts(sizes, rng.normal(size=2), tau, seed=rng)
+        fit, best = laplace.fit(*data), laplace.fit(*data, nodes=50)
+        if fit.boundary or best.boundary:
+            continue
+        scale = np.append(fit.bse.iloc[:-1], fit.bse["tau"] / fit.tau)
+        actual = (best.theta - fit.theta) / scale
+        largest = int(np.argmax(np.abs(actual)))
+        if 0.02 <= abs(actual[largest]) <= 1.0:
+            ratios.append(fit.approximation_error().iloc[largest] / actual[largest])
+    assert len(ratios) >= 30
+    assert min(ratios) > 0.5
+    assert max(ratios) < 2.0
+    assert abs(np.median(ratios) - 1.0) < 0.1
+
+
+def test_approximation_error_vanishes_with_nodes() -> None:
+    sizes = [
+        laplace.fit(Y, X, GROUPS, nodes=nodes).approximation_error().abs().max()
+        for nodes in (1, 5, 25)
+    ]
+    assert sizes[0] > 3 * sizes[1]
+    assert sizes[1] > 100 * sizes[2]
+    assert laplace.fit(Y, X, GROUPS, nodes=25).approximation_error(25).abs().max() < 1e-9
+
+
+def test_approximation_error_is_named_and_zero_on_the_boundary() -> None:
+    fit = laplace.fit(Y, X, GROUPS, names=["a", "b", "c"])
+    assert list(fit.approximation_error().index) == ["a", "b", "c", "tau"]
+    assert len(laplace.fit(Y, X, GROUPS, tau=1).approximation_error()) == 3
+    y, design, groups = reference_design("boundary")
+    assert np.all(laplace.fit(y, design, groups).approximation_error() == 0.0)
+    with pytest.raises(TypeError, match="nodes must be a whole number"):
+        fit.approximation_error(2.5)
+
+
+@pytest.mark.parametrize("name", ["simulated", "toenail"])
+def test_auto_nodes_reach_the_tolerance_and_no_more(name: str) -> None:
+    y, design, groups = design_of(name)
+    fit = laplace.fit(y, design, groups, nodes="auto")
+    assert fit.approximation_error().abs().max() <= AUTO_TOLERANCE
+    fewer = AUTO_NODES[AUTO_NODES.index(fit.nodes) - 1]
+    coarse = laplace.fit(y, design, groups, nodes=fewer)
+    assert coarse.approximation_error().abs().max() > AUTO_TOLERANCE
+    best = laplace.fit(y, design, groups, nodes=150)
+    assert np.all(np.abs(fit.params - best.params) <= 2 * AUTO_TOLERANCE * best.bse)
+
+
+def test_auto_nodes_stay_at_laplace_where_it_is_enough() -> None:
+    data = laplace.simulate.published_two_sites()
+    assert laplace.fit(*data, tau=1, nodes="auto").nodes == 1
+    assert laplace.fit(*data, nodes="auto").boundary
+
+
+def test_summary_says_the_price_of_the_approximation() -> None:
+    fit = laplace.fit(Y, X, GROUPS)
+    size = fit.approximation_error().abs()
+    assert f"{size.max():.2g} standard errors off at most ({size.idxmax()}), by 25" in str(
+        fit.summary()
+    )
+    y, design, groups = reference_design("boundary")
+    assert "exact, as there is nothing to integrate" in str(
+        laplace.fit(y, design, groups).summary()
+    )

@@ -1,0 +1,198 @@
+"""Fitting from a formula and a DataFrame; the formula's language is that of `formulaic`."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import formulaic
+import numpy as np
+import pandas as pd
+from formulaic.errors import DataMismatchWarning, FormulaicError
+
+from laplace.families import Bernoulli, Binomial, and_more
+from laplace.fit import Fit, fit
+
+
+def fit_formula(
+    formula: str,
+    data: pd.DataFrame,
+    groups: Any,
+    *,
+    family: str | None = None,
+    offset: Any = None,
+    nodes: int | str = 1,
+    tau: Any = None,
+    missing: str = "raise",
+) -> Fit:
+    """Fit a regression with random intercepts from a formula.
+
+    Parameters
+    ----------
+    formula : str
+        ``"y ~ x + z"``: a column of outcomes, and covariates as `formulaic` reads them (``a * b``
+        for interactions, ``poly(x, 2)``, ``C(x)``); an intercept is added unless ``- 1`` says
+        otherwise. ``"successes / trials ~ x"`` names two columns and makes the family binomial.
+    data : DataFrame
+        The columns that the formula names, a row each.
+    groups : str or array_like
+        Column of group labels, or the labels.
+    family : {"bernoulli", "binomial", "poisson"}, optional
+        Distribution of the outcomes; by default binomial with trials on the left, else Bernoulli.
+    offset : str or array_like, optional
+        Column added to the linear predictor, or its values.
+    nodes, tau
+        As in `fit`.
+    missing : {"raise", "drop"}
+        What to do with rows where a column that is used has no value: refuse them, naming the
+        rows; or leave them out, which the summary counts.
+
+    Returns
+    -------
+    Fit
+        Its `predict` takes a DataFrame with the columns of the formula, and the name of the column
+        of groups.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fit` does; and if the formula cannot be read, names a column that `data` does not
+        have, or rows have missing values that are not to be dropped.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If no maximum was reached.
+
+    Examples
+    --------
+    >>> import laplace
+    >>> data = laplace.datasets.toenail()
+    >>> fit = laplace.fit_formula("outcome ~ treatment * month", data, groups="patient", nodes=25)
+    >>> fit.params.round(3).to_dict()  # doctest: +NORMALIZE_WHITESPACE
+    {'Intercept': -1.615, 'treatment[T.terbinafine]': -0.16, 'month': -0.391,
+     'treatment[T.terbinafine]:month': -0.137, 'tau': 4.0}
+    """
+    if not isinstance(data, pd.DataFrame):
+        raise TypeError(f"data must be a DataFrame, got {type(data).__name__}")
+    if missing not in ("raise", "drop"):
+        raise ValueError(f"missing must be 'raise' or 'drop', got {missing!r}")
+    left, right = _sides(formula)
+    outcome, _, trials = (part.strip() for part in left.partition("/"))
+    used = {outcome, *([trials] if trials else []), *_columns(right)}
+    used |= {name for name in (groups, offset) if isinstance(name, str)}
+    _check_columns(used, data)
+    labels = _values("groups", groups, data)
+    shift = None if offset is None else _values("offset", offset, data)
+
+    absent = data[sorted(used)].isna()
+    if not isinstance(groups, str):
+        absent["groups"] = labels.isna()
+    if shift is not None and not isinstance(offset, str):
+        absent["offset"] = shift.isna()
+    rows = np.flatnonzero(absent.any(axis=1))
+    if rows.size and missing == "raise":
+        first = data.index[rows[:1]].tolist()[0]
+        raise ValueError(
+            f"missing values in row {first!r}{and_more(rows)} of data, in "
+            f"{list(absent.columns[absent.any()])}; complete them, or leave the rows out with "
+            "missing='drop'"
+        )
+    present = ~absent.any(axis=1)
+    kept = data[present]
+    matrix = _read(lambda: formulaic.model_matrix(right, kept, na_action="raise"), right)
+    design = Design(matrix.model_spec, offset if isinstance(offset, str) else None)
+    result = fit(
+        kept[outcome],
+        pd.DataFrame(matrix),
+        labels[present],
+        family=family or (Binomial.name if trials else Bernoulli.name),
+        trials=kept[trials] if trials else None,
+        offset=None if shift is None else shift[present],
+        nodes=nodes,
+        tau=tau,
+    )
+    return replace(result, design=design, dropped=rows.size)
+
+
+@dataclass(frozen=True)
+class Design:
+    """How a formula turns columns into X, remembered for new rows.
+
+    Attributes
+    ----------
+    spec : formulaic.ModelSpec
+        The formula with what it remembers of the data: levels, centres, knots.
+    offset : str or None
+        Column of the offset, where a column was named.
+    """
+
+    spec: Any
+    offset: str | None
+
+    def rows(self, data: pd.DataFrame, groups: Any, offset: Any) -> tuple[pd.DataFrame, Any, Any]:
+        """Return X, groups and offset for new rows, the last two by column where named.
+
+        Raises
+        ------
+        ValueError
+            If a column is not there, or holds a missing value or a level that the fit has not
+            seen.
+        """
+        offset = self.offset if offset is None else offset
+        named = {name for name in (groups, offset) if isinstance(name, str)}
+        _check_columns(named | set(map(str, self.spec.required_variables)), data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DataMismatchWarning)
+            X = pd.DataFrame(_read(lambda: self.spec.get_model_matrix(data), self.spec.formula))
+        return (
+            X,
+            data[groups] if isinstance(groups, str) else groups,
+            data[offset] if isinstance(offset, str) else offset,
+        )
+
+
+def _sides(formula: Any) -> tuple[str, str]:
+    """Split a formula at its tilde."""
+    if not isinstance(formula, str):
+        raise TypeError(f"formula must be a string, got {type(formula).__name__}")
+    left, tilde, right = formula.partition("~")
+    if not tilde or not left.strip() or not right.strip() or "~" in right:
+        raise ValueError(f"formula must read 'outcome ~ covariates', got {formula!r}")
+    return left, right
+
+
+def _columns(right: str) -> set[str]:
+    """Return the columns that the right side names."""
+    variables = _read(lambda: formulaic.Formula(right).required_variables, right)
+    return set(map(str, variables))
+
+
+def _check_columns(names: set[str], data: pd.DataFrame) -> None:
+    absent = sorted(names - set(map(str, data.columns)))
+    if absent:
+        raise ValueError(
+            f"data has no column {', '.join(map(repr, absent))}; it has {list(data.columns)}"
+        )
+
+
+def _values(name: str, given: Any, data: pd.DataFrame) -> pd.Series:
+    """Return a column by its name, or values of the same length, with the rows' labels."""
+    if isinstance(given, str):
+        return data[given]
+    if len(given) != len(data):
+        raise ValueError(f"{name} has length {len(given)}, but data has {len(data)} rows")
+    if isinstance(given, pd.Series):
+        if not given.index.equals(data.index):
+            raise ValueError(f"the index of {name} differs from that of data; align their rows")
+        return given
+    return pd.Series(given, index=data.index)
+
+
+def _read(evaluate: Any, formula: Any) -> Any:
+    """Evaluate what formulaic does with a formula; word its refusal."""
+    try:
+        return evaluate()
+    except (FormulaicError, DataMismatchWarning, ValueError) as error:
+        raise ValueError(f"formula {str(formula)!r} cannot be used: {error}") from error

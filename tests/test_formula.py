@@ -1,0 +1,139 @@
+"""Fitting from a formula: the same fit as from arrays, and refusals in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from designs import REFERENCE, many_groups
+
+import laplace
+
+Y, X, GROUPS = many_groups(8, groups=30)
+DATA = pd.DataFrame(
+    {
+        "y": Y,
+        "age": X[:, 1],
+        "dose": X[:, 2],
+        "ward": pd.Series(GROUPS).map("ward {}".format),
+        "arm": np.where(np.arange(len(Y)) % 3 == 0, "a", "b"),
+        "shift": 0.3 * X[:, 1],
+    }
+)
+
+
+def test_the_same_fit_as_from_arrays() -> None:
+    fit = laplace.fit_formula("y ~ age + dose", DATA, groups="ward")
+    base = laplace.fit(Y, X, GROUPS)
+    assert list(fit.params.index) == ["Intercept", "age", "dose", "tau"]
+    np.testing.assert_allclose(fit.params, base.params, rtol=1e-10)
+    assert fit.llf == pytest.approx(base.llf, rel=1e-13)
+
+
+def test_categories_interactions_and_polynomials() -> None:
+    fit = laplace.fit_formula("y ~ arm * age + poly(dose, 2)", DATA, groups="ward", nodes=5)
+    treated = (DATA["arm"] == "b").to_numpy(dtype=float)
+    columns = [np.ones(len(Y)), treated, X[:, 1], treated * X[:, 1], X[:, 2], X[:, 2] ** 2]
+    base = laplace.fit(Y, np.column_stack(columns), GROUPS, nodes=5)
+    assert fit.llf == pytest.approx(base.llf, rel=1e-10)
+    np.testing.assert_allclose(fit.beta[1], base.beta[1], rtol=1e-6)
+    assert "arm[T.b]:age" in fit.params.index
+
+
+def test_no_intercept() -> None:
+    fit = laplace.fit_formula("y ~ age - 1", DATA, groups="ward", tau=1)
+    assert list(fit.params.index) == ["age"]
+
+
+def test_successes_of_trials_on_the_left() -> None:
+    herds = pd.read_csv(REFERENCE / "cbpp.csv")
+    fit = laplace.fit_formula("y / trials ~ x1 + x2 + x3", herds, groups="group")
+    design = np.column_stack([np.ones(len(herds)), herds[["x1", "x2", "x3"]]])
+    base = laplace.fit(
+        herds["y"], design, herds["group"], family="binomial", trials=herds["trials"]
+    )
+    assert fit.llf == pytest.approx(base.llf, rel=1e-12)
+    np.testing.assert_allclose(fit.beta, base.beta, rtol=1e-9)
+
+
+def test_offset_and_groups_by_column_or_by_value() -> None:
+    by_name = laplace.fit_formula("y ~ dose", DATA, groups="ward", offset="shift")
+    by_value = laplace.fit_formula("y ~ dose", DATA, groups=GROUPS, offset=DATA["shift"])
+    assert by_name.llf == pytest.approx(by_value.llf, rel=1e-13)
+    base = laplace.fit(Y, X[:, [0, 2]], GROUPS, offset=0.3 * X[:, 1])
+    assert by_name.llf == pytest.approx(base.llf, rel=1e-13)
+
+
+def test_poisson_by_name() -> None:
+    counts = pd.read_csv(REFERENCE / "counts.csv")
+    fit = laplace.fit_formula("y ~ x1 + x2", counts, groups="group", family="poisson")
+    base = laplace.fit(
+        counts["y"],
+        np.column_stack([np.ones(len(counts)), counts[["x1", "x2"]]]),
+        counts["group"],
+        family="poisson",
+    )
+    assert fit.llf == pytest.approx(base.llf, rel=1e-12)
+
+
+def test_predictions_take_the_columns_of_the_formula() -> None:
+    fit = laplace.fit_formula("y ~ arm * age", DATA, groups="ward", offset="shift")
+    np.testing.assert_allclose(fit.predict(DATA, "ward"), fit.predict(), rtol=1e-12)
+    few = DATA.iloc[:3]
+    by_hand = 1 / (1 + np.exp(-(fit.data.X[0] @ fit.beta + fit.data.offset[0])))
+    first = fit.data.order[0]
+    assert fit.predict(DATA).iloc[first] == pytest.approx(by_hand, rel=1e-12)
+    assert list(fit.predict(few).index) == [0, 1, 2]
+    with pytest.raises(ValueError, match="data has no column 'age'"):
+        fit.predict(few.drop(columns="age"))
+    with pytest.raises(ValueError, match=r"cannot be used: .*not seen in original"):
+        fit.predict(few.assign(arm="c"))
+    with pytest.raises(ValueError, match=r"cannot be used: .*null"):
+        fit.predict(few.assign(age=np.nan))
+
+
+def test_missing_values_are_refused_with_the_rows() -> None:
+    holes = DATA.copy()
+    holes.loc[[4, 9], "dose"] = np.nan
+    holes.loc[7, "ward"] = None
+    holes["unused"] = np.nan
+    with pytest.raises(
+        ValueError,
+        match=r"values in row 4 \(and in 2 more places\) of data, in \['dose', 'ward'\]",
+    ):
+        laplace.fit_formula("y ~ age + dose", holes, groups="ward")
+    fit = laplace.fit_formula("y ~ age + dose", holes, groups="ward", missing="drop")
+    kept = np.setdiff1d(np.arange(len(Y)), [4, 7, 9])
+    base = laplace.fit(Y[kept], X[kept], GROUPS[kept])
+    assert fit.llf == pytest.approx(base.llf, rel=1e-12)
+    assert fit.dropped == 3
+    assert f"{len(kept)}, and 3 dropped for missing values" in str(fit.summary())
+    values = DATA["shift"].where(DATA.index != 2)
+    with pytest.raises(ValueError, match="missing values in row 2"):
+        laplace.fit_formula("y ~ age", DATA, groups="ward", offset=values)
+
+
+@pytest.mark.parametrize(
+    ("formula", "options", "error", "words"),
+    [
+        ("y", {}, ValueError, r"formula must read 'outcome ~ covariates', got 'y'"),
+        (" ~ age", {}, ValueError, "formula must read"),
+        ("y ~ age ~ dose", {}, ValueError, "formula must read"),
+        (3, {}, TypeError, "formula must be a string, got int"),
+        ("y ~ weight", {}, ValueError, r"data has no column 'weight'; it has \['y', 'age'"),
+        ("z ~ age", {}, ValueError, "data has no column 'z'"),
+        ("y / n ~ age", {}, ValueError, "data has no column 'n'"),
+        ("y ~ age +* dose", {}, ValueError, "cannot be used: Operator"),
+        ("y ~ age", {"groups": "clinic"}, ValueError, "data has no column 'clinic'"),
+        ("y ~ age", {"groups": GROUPS[1:]}, ValueError, "groups has length"),
+        ("y ~ age", {"missing": "skip"}, ValueError, "missing must be 'raise' or 'drop'"),
+        ("y ~ age", {"family": "gamma"}, ValueError, "family must be one of"),
+        ("y ~ age", {"tau": -1}, ValueError, "tau must be"),
+        ("y ~ age", {"nodes": 0}, ValueError, "nodes must be between"),
+        ("y ~ age", {"data": X}, TypeError, "data must be a DataFrame, got ndarray"),
+    ],
+)
+def test_bad_arguments(formula: object, options: dict, error: type[Exception], words: str) -> None:
+    arguments = {"data": DATA, "groups": "ward", **options}
+    with pytest.raises(error, match=words):
+        laplace.fit_formula(formula, **arguments)
