@@ -188,6 +188,51 @@ def quadrature_error(errors: pd.DataFrame) -> Figure:
 
 
 @_styled
+def by_nodes(estimates: pd.DataFrame, reference: float, ylabel: str) -> Figure:
+    """Draw an estimate against the number of nodes, of the ordinary and the adaptive rule.
+
+    Parameters
+    ----------
+    estimates : DataFrame
+        Index: number of nodes; columns `ordinary` and `adaptive`, NaN where there is none.
+    reference : float
+        Estimate with many nodes.
+    ylabel : str
+        What is estimated.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 3.4)
+    ax.axhline(reference, color=COLOURS["truth"], linewidth=1, label="many nodes")
+    lines = {
+        "ordinary": (":", "v", COLOURS["faint"]),
+        "adaptive": ("-", MARKERS["quadrature"], COLOURS["quadrature"]),
+    }
+    for name, (line, marker, colour) in lines.items():
+        curve = estimates[name].dropna()
+        ax.plot(curve.index, curve, line, marker=marker, color=colour, label=f"{name} rule")
+    if 1 in estimates.index:
+        value = estimates.loc[1, "adaptive"]
+        ax.plot(
+            1,
+            value,
+            MARKERS["laplace"],
+            color=COLOURS["laplace"],
+            markersize=9,
+            zorder=3,
+            linestyle="none",
+            label="Laplace",
+        )
+    ax.set(xscale="log", xlabel="number of nodes K", ylabel=ylabel)
+    ax.set_xticks(estimates.index, [str(count) for count in estimates.index])
+    ax.minorticks_off()
+    ax.legend()
+    return figure
+
+
+@_styled
 def remainder(errors: pd.DataFrame) -> Figure:
     """Draw what Laplace leaves out against the number of rows, and what its next term leaves.
 

@@ -30,6 +30,7 @@ def every_figure() -> dict[str, Figure]:
         "integrand": plots.integrand({"eight rows": GROUP}, np.array([0.3]), 1.0, 5),
         "quadrature_error": plots.quadrature_error(errors),
         "remainder": plots.remainder(terms),
+        "by_nodes": plots.by_nodes(errors, 0.1, "an estimate"),
         "corrections": plots.corrections(shifts),
         "coefficients": plots.coefficients(
             {
