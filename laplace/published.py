@@ -15,7 +15,7 @@ import numpy as np
 from laplace import derivatives
 from laplace.families import Array
 from laplace.grouped import GroupedData, standard_deviation
-from laplace.simulate import published_two_sites
+from laplace.simulate import Simulated, published_two_sites
 
 ERRORS = {
     "third_derivatives": "g_uuu, g_uub and g_ubb have the wrong sign",
@@ -106,7 +106,8 @@ def fit(
     Parameters
     ----------
     y, X, groups : array_like, optional
-        Rows as `laplace.fit` takes them, a group a site; by default the published data.
+        Rows as `laplace.fit` takes them, a group a site, or simulated data in the place of all
+        three; by default the published data.
     tau : float
         Standard deviation of the random intercepts, fixed; positive.
     correct : str or iterable of str
@@ -129,8 +130,8 @@ def fit(
     array([-0.02635409,  0.2838822 , -1.98640254])
     """
     corrected = _names_of_errors(correct)
-    if y is None and X is None and groups is None:
-        y, X, groups = published_two_sites()
+    if X is None and groups is None and (y is None or isinstance(y, Simulated)):
+        y, X, groups = published_two_sites() if y is None else y
     elif y is None or X is None or groups is None:
         raise ValueError("give y, X and groups, or none of them for the published data")
     tau = standard_deviation("tau", tau)

@@ -28,6 +28,8 @@ def test_the_replay_gives_the_printed_digits() -> None:
     np.testing.assert_array_equal(fit.beta.round(DECIMALS), PRINTED)
     assert fit.converged
     np.testing.assert_array_equal(np.asarray(published.fit()), fit.beta)
+    whole = published.fit(laplace.simulate.published_two_sites())
+    np.testing.assert_array_equal(whole.beta, fit.beta)
 
 
 def test_the_replay_is_not_a_maximum() -> None:
