@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, gammaln
+from scipy.special import expit, gammaln, logit
 
 Array = NDArray[np.float64]
 
@@ -47,6 +47,12 @@ class Family(Protocol):
 
     def predicted(self, eta: Array) -> Array:
         """Mean of y, of a single trial where there are trials."""
+
+    def typical(self, y: Array) -> float:
+        """Linear predictor of the mean outcome: where `predicted` has the mean of y."""
+
+    def largest(self, y: Array) -> Array:
+        """Largest value that each outcome could have had."""
 
     def rows(self, index: NDArray[np.intp] | slice) -> Family:
         """Return the family of these rows."""
@@ -108,6 +114,14 @@ class Bernoulli:
     def predicted(self, eta: Array) -> Array:
         """Return the probability that y is 1."""
         return self.b_1(eta)
+
+    def typical(self, y: Array) -> float:
+        """Return the logit of the share of ones."""
+        return float(logit(np.mean(y)))
+
+    def largest(self, y: Array) -> Array:
+        """Return ones."""
+        return np.ones_like(y)
 
     def rows(self, index: NDArray[np.intp] | slice) -> Bernoulli:
         """Return the family itself: it has nothing that differs between rows."""
@@ -189,6 +203,14 @@ class Binomial:
         """Return the probability of a success in one trial."""
         return BERNOULLI.b_1(eta)
 
+    def typical(self, y: Array) -> float:
+        """Return the logit of the share of successes."""
+        return float(logit(np.sum(y) / np.sum(self.trials)))
+
+    def largest(self, y: Array) -> Array:
+        """Return the number of trials."""
+        return self.trials
+
     def rows(self, index: NDArray[np.intp] | slice) -> Binomial:
         """Return the family with the trials of these rows."""
         return Binomial(self.trials[index])
@@ -252,6 +274,14 @@ class Poisson:
     def predicted(self, eta: Array) -> Array:
         """Return the mean."""
         return self.b_1(eta)
+
+    def typical(self, y: Array) -> float:
+        """Return the log of the mean count."""
+        return float(np.log(np.mean(y)))
+
+    def largest(self, y: Array) -> Array:
+        """Return infinity: counts have no bound."""
+        return np.full_like(y, np.inf)
 
     def rows(self, index: NDArray[np.intp] | slice) -> Poisson:
         """Return the family itself: it has nothing that differs between rows."""

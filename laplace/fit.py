@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from scipy.linalg import cho_factor, cho_solve, eigvalsh
-from scipy.special import logit
 from scipy.stats import norm
 
-from laplace.families import Array, Binomial, Poisson
+from laplace.families import Array
 from laplace.grouped import (
     Basis,
     GroupedData,
@@ -235,7 +234,7 @@ def _fit_without_random_intercepts(data: GroupedData, basis: Basis) -> tuple[Max
     of a regression on nothing.
     """
     rows = basis.data
-    typical = _typical_predictor(data)
+    typical = rows.family.typical(rows.y)
     # where the linear predictor is nearest to that of the mean outcome, whatever the offset is
     start = rows.X.T @ (typical - rows.offset) / rows.n
     found = maximise(lambda beta: _of_beta(without_random_intercepts(rows, beta)), start)
@@ -245,14 +244,6 @@ def _fit_without_random_intercepts(data: GroupedData, basis: Basis) -> tuple[Max
     if least < SEPARATION_SIGN or not found.converged:
         data.check_separation(basis)
     return found, least
-
-
-def _typical_predictor(data: GroupedData) -> float:
-    """Return the linear predictor whose mean is the mean outcome."""
-    if isinstance(data.family, Poisson):
-        return float(np.log(np.mean(data.y)))
-    trials = data.family.trials if isinstance(data.family, Binomial) else np.ones(data.n)
-    return float(logit(np.sum(data.y) / np.sum(trials)))
 
 
 def _covariance(hessian: Array, basis: Basis) -> Array:
@@ -373,8 +364,8 @@ def _of_beta(full: Contribution) -> Contribution:
 class Fit:
     r"""A fitted regression with random intercepts.
 
-    Named as in statsmodels. Where `tau` was estimated and is not on the boundary, it is the last
-    of the parameters.
+    Named as in statsmodels. Where `tau` was estimated it is the last of the parameters, also on the
+    boundary, where it has no standard error.
 
     Attributes
     ----------

@@ -13,6 +13,7 @@ from formulaic.errors import DataMismatchWarning, FormulaicError
 
 from laplace.families import Bernoulli, Binomial, and_more
 from laplace.fit import Fit, fit
+from laplace.grouped import common_index
 
 
 def fit_formula(
@@ -88,9 +89,9 @@ def fit_formula(
 
     absent = data[sorted(used)].isna()
     if not isinstance(groups, str):
-        absent["groups"] = labels.isna()
+        absent["groups"] = absent.get("groups", False) | labels.isna()
     if shift is not None and not isinstance(offset, str):
-        absent["offset"] = shift.isna()
+        absent["offset"] = absent.get("offset", False) | shift.isna()
     rows = np.flatnonzero(absent.any(axis=1))
     if rows.size and missing == "raise":
         first = data.index[rows[:1]].tolist()[0]
@@ -183,10 +184,7 @@ def _values(name: str, given: Any, data: pd.DataFrame) -> pd.Series:
         return data[given]
     if len(given) != len(data):
         raise ValueError(f"{name} has length {len(given)}, but data has {len(data)} rows")
-    if isinstance(given, pd.Series):
-        if not given.index.equals(data.index):
-            raise ValueError(f"the index of {name} differs from that of data; align their rows")
-        return given
+    common_index(data=data, **{name: given})
     return pd.Series(given, index=data.index)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import issparse
 
-from laplace.families import Array, Bernoulli, Binomial, Family, Poisson, and_more, named
+from laplace.families import Array, Bernoulli, Family, and_more, named
 
 # A column is called a combination of others when this little of its length is its own.
 RANK_TOLERANCE = 1e-10
@@ -198,9 +198,7 @@ class GroupedData:
     @cached_property
     def zero_one(self) -> bool:
         """Whether every row is a single trial: 0 or 1."""
-        if self.family.name == Bernoulli.name:
-            return True
-        return isinstance(self.family, Binomial) and bool(np.all(self.family.trials == 1.0))
+        return bool(np.all(self.family.largest(self.y) == 1.0))
 
     @cached_property
     def mixed_groups(self) -> int:
@@ -208,11 +206,9 @@ class GroupedData:
 
         These are the groups that bound the standard deviation of the random intercepts.
         """
-        trials = self.family.trials if isinstance(self.family, Binomial) else np.ones(self.n)
         total = self.sum_by_group(self.y)
-        if self.family.name == Poisson.name:
-            return int(np.sum(total > 0.0))
-        return int(np.sum((total > 0.0) & (total < self.sum_by_group(trials))))
+        most = self.sum_by_group(self.family.largest(self.y))
+        return int(np.sum((total > 0.0) & (total < most)))
 
     def column_scale(self) -> Array:
         """Root mean square of each column of X, or 1 where a column is zero; shape (p,)."""

@@ -137,3 +137,20 @@ def test_bad_arguments(formula: object, options: dict, error: type[Exception], w
     arguments = {"data": DATA, "groups": "ward", **options}
     with pytest.raises(error, match=words):
         laplace.fit_formula(formula, **arguments)
+
+
+def test_labels_of_rows_that_repeat_and_labels_that_differ() -> None:
+    repeated = DATA.set_axis(np.zeros(len(Y), dtype=int))
+    base = laplace.fit_formula("y ~ age", DATA, groups="ward")
+    fit = laplace.fit_formula("y ~ age", repeated, groups=repeated["ward"])
+    assert fit.llf == pytest.approx(base.llf, rel=1e-13)
+    moved = DATA["ward"].set_axis(range(1, len(Y) + 1))
+    with pytest.raises(ValueError, match="the index of groups differs from that of data"):
+        laplace.fit_formula("y ~ age", DATA, groups=moved)
+
+
+def test_a_covariate_may_have_the_name_of_an_argument() -> None:
+    holes = DATA.rename(columns={"age": "groups"})
+    holes.loc[3, "groups"] = np.nan
+    with pytest.raises(ValueError, match=r"values in row 3 of data, in \['groups'\]"):
+        laplace.fit_formula("y ~ groups", holes, groups=GROUPS)
