@@ -15,6 +15,13 @@ from scipy.special import expit, gammaln, logit
 Array = NDArray[np.float64]
 
 
+def read_only(array: Array) -> Array:
+    """Return a view that cannot be written to; the kernels are compiled for such arrays."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 class Family(Protocol):
     """What the derivation needs of a distribution; functions of eta are elementwise, by row."""
 
@@ -39,11 +46,11 @@ class Family(Protocol):
     def log_density(self, y: Array, eta: Array) -> Array:
         """Log of f(y | eta), with its constant."""
 
+    def constant(self, y: Array) -> float:
+        """Sum over rows of the part of the log density that is free of eta."""
+
     def residual(self, y: Array, eta: Array) -> Array:
         """Return y minus its mean, the derivative of the log density in eta."""
-
-    def log_mean_bound(self, eta: Array) -> Array:
-        """Log of an upper bound of the mean that is proportional to exp(eta)."""
 
     def predicted(self, eta: Array) -> Array:
         """Mean of y, of a single trial where there are trials."""
@@ -102,14 +109,14 @@ class Bernoulli:
         r"""Return :math:`y\log\pi + (1 - y)\log(1 - \pi)`."""
         return -np.logaddexp(0.0, np.where(y > 0.5, -eta, eta))
 
+    def constant(self, y: Array) -> float:
+        """Return zero."""
+        return 0.0
+
     def residual(self, y: Array, eta: Array) -> Array:
         r"""Return :math:`y - \pi`, where 1 - pi is expit(-eta)."""
         one = y > 0.5
         return np.where(one, 1.0, -1.0) * expit(np.where(one, -eta, eta))
-
-    def log_mean_bound(self, eta: Array) -> Array:
-        """Return eta, since pi < exp(eta)."""
-        return eta
 
     def predicted(self, eta: Array) -> Array:
         """Return the probability that y is 1."""
@@ -120,8 +127,8 @@ class Bernoulli:
         return float(logit(np.mean(y)))
 
     def largest(self, y: Array) -> Array:
-        """Return ones."""
-        return np.ones_like(y)
+        """Return ones, which take no memory."""
+        return np.broadcast_to(1.0, y.shape)
 
     def rows(self, index: NDArray[np.intp] | slice) -> Bernoulli:
         """Return the family itself: it has nothing that differs between rows."""
@@ -161,7 +168,7 @@ class Binomial:
     title = "binomial logistic regression"
 
     def __init__(self, trials: Array) -> None:
-        self.trials = trials
+        self.trials = read_only(np.asarray(trials))
 
     def b(self, eta: Array) -> Array:
         r"""Return :math:`n\log(1 + e^\eta)`."""
@@ -185,19 +192,23 @@ class Binomial:
 
     def log_density(self, y: Array, eta: Array) -> Array:
         """Return the log of the binomial probability, its coefficient included."""
-        failures = self.trials - y
-        coefficient = gammaln(self.trials + 1.0) - gammaln(y + 1.0) - gammaln(failures + 1.0)
         return np.asarray(
-            coefficient - y * np.logaddexp(0.0, -eta) - failures * np.logaddexp(0.0, eta)
+            self._log_coefficient(y)
+            - y * np.logaddexp(0.0, -eta)
+            - (self.trials - y) * np.logaddexp(0.0, eta)
         )
+
+    def _log_coefficient(self, y: Array) -> Array:
+        failures = self.trials - y
+        return np.asarray(gammaln(self.trials + 1.0) - gammaln(y + 1.0) - gammaln(failures + 1.0))
+
+    def constant(self, y: Array) -> float:
+        """Return the sum of the logs of the binomial coefficients."""
+        return float(np.sum(self._log_coefficient(y)))
 
     def residual(self, y: Array, eta: Array) -> Array:
         r"""Return :math:`y - n\pi`, as y (1 - pi) - (n - y) pi."""
         return np.asarray(y * expit(-eta) - (self.trials - y) * expit(eta))
-
-    def log_mean_bound(self, eta: Array) -> Array:
-        """Return log n + eta, since n pi < n exp(eta)."""
-        return np.log(self.trials) + eta
 
     def predicted(self, eta: Array) -> Array:
         """Return the probability of a success in one trial."""
@@ -213,7 +224,7 @@ class Binomial:
 
     def rows(self, index: NDArray[np.intp] | slice) -> Binomial:
         """Return the family with the trials of these rows."""
-        return Binomial(self.trials[index])
+        return Binomial(np.ascontiguousarray(self.trials[index]))
 
     def check(self, y: Array) -> None:
         """Refuse counts that are negative, fractional, or above the number of trials."""
@@ -263,13 +274,13 @@ class Poisson:
         r"""Return :math:`y\eta - e^\eta - \log y!`."""
         return np.asarray(y * eta - self.b(eta) - gammaln(y + 1.0))
 
+    def constant(self, y: Array) -> float:
+        r"""Return the sum of :math:`-\log y!`."""
+        return -float(np.sum(gammaln(y + 1.0)))
+
     def residual(self, y: Array, eta: Array) -> Array:
         r"""Return :math:`y - e^\eta`."""
         return np.asarray(y - self.b_1(eta))
-
-    def log_mean_bound(self, eta: Array) -> Array:
-        """Return eta: the mean is exp(eta)."""
-        return eta
 
     def predicted(self, eta: Array) -> Array:
         """Return the mean."""
@@ -280,8 +291,8 @@ class Poisson:
         return float(np.log(np.mean(y)))
 
     def largest(self, y: Array) -> Array:
-        """Return infinity: counts have no bound."""
-        return np.full_like(y, np.inf)
+        """Return infinity, which takes no memory: counts have no bound."""
+        return np.broadcast_to(np.inf, y.shape)
 
     def rows(self, index: NDArray[np.intp] | slice) -> Poisson:
         """Return the family itself: it has nothing that differs between rows."""

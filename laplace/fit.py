@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import cho_factor, cho_solve, eigvalsh
-from scipy.stats import norm
+from scipy.linalg import cho_factor, cho_solve
+from scipy.special import ndtr, ndtri
 
 from laplace.families import Array
 from laplace.grouped import (
@@ -25,12 +25,7 @@ from laplace.grouped import (
     row_labels,
     standard_deviation,
 )
-from laplace.likelihood import (
-    Contribution,
-    Likelihood,
-    slope_in_variance,
-    without_random_intercepts,
-)
+from laplace.likelihood import Contribution, Likelihood, WithoutRandomIntercepts
 from laplace.newton import Maximum, maximise
 from laplace.quadrature import MAX_NODES, check_nodes
 
@@ -52,6 +47,13 @@ TAU_STARTS = (1.0, 0.3, 3.0)
 LARGE_TAU = 5.0
 FEW_MIXED_GROUPS = 12
 FEW_ROWS = 1000
+ENOUGH_INFORMATION = 10.0
+# From so many rows on, the search starts from a fit to about so many of them, in so many groups.
+MANY_ROWS = 50_000
+ROWS_OF_START = 10_000
+GROUPS_OF_START = 250
+# ... unless the maximum is this far from it, in log tau.
+FAR_FROM_START = 1.0
 FURTHER_TAU_STARTS = (3.0, 10.0, 30.0, 100.0)
 TAU_WALK = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 STEPS_OF_WALK = 4
@@ -173,41 +175,33 @@ def fit(
         raise ValueError(
             "names: 'tau' is the name of the standard deviation; rename the column of X"
         )
-    # The search runs on orthogonal columns; what is reported is in the user's.
+    # The search is for coefficients of orthogonal columns; what is reported is in the user's.
     basis = data.check_estimable(tau_is_free=fixed_tau is None)
-    plain, least_information = _fit_without_random_intercepts(data, basis)
+    search = _Search(data, basis, fixed_tau)
+    start: tuple[Array, float] | None = None
     for count in rules:
-        result = _fit_with(count, data, basis, plain, least_information, fixed_tau)
+        found, estimate = search.maximum(count, start)
+        result = _result(found, estimate, count, search)
         if count == rules[-1]:
             break
         error = result.approximation_error()
         if result.converged and np.max(np.abs(error)) <= AUTO_TOLERANCE:
             break
+        if result.converged and estimate > 0.0:
+            start = found.theta[: data.p], estimate
     if not result.converged:
         warnings.warn(f"the fit did not converge: {result.message}", ConvergenceWarning, 2)
     return result
 
 
-def _fit_with(
-    nodes: int,
-    data: GroupedData,
-    basis: Basis,
-    plain: Maximum,
-    least_information: float,
-    fixed_tau: float | None,
-) -> Fit:
-    """Fit with a given number of nodes, from the fit without random intercepts."""
-    likelihood = Likelihood(basis.data, nodes)
-    if fixed_tau is not None:
-        found = _fit_beta(likelihood, plain, fixed_tau)
-        estimate = fixed_tau
-    else:
-        found, estimate = _fit_both(likelihood, plain, least_information)
-        if found.converged and data.mixed_groups == 0:
-            found = replace(found, converged=False, message=CONSTANT_GROUPS)
-
+def _result(found: Maximum, tau: float, nodes: int, search: _Search) -> Fit:
+    """Return what was found, in the columns of X."""
+    data, basis = search.data, search.basis
     beta = basis.back(found.theta[: data.p])
-    contribution = Likelihood(data, nodes).at(beta, estimate)
+    there = found.contribution
+    if len(there.gradient) == data.p:  # a fixed tau, or none: its derivatives were left out
+        there = _Objective(basis, nodes).at(found.theta, tau)
+    contribution = there.transformed(_with_tau(basis.triangle))
     covariance = _covariance(found.contribution.hessian, basis)
     for array in (beta, contribution.gradient, contribution.hessian, covariance):
         array.flags.writeable = False
@@ -215,9 +209,9 @@ def _fit_with(
         data=data,
         nodes=nodes,
         beta=beta,
-        tau=estimate,
-        tau_is_free=fixed_tau is None,
-        boundary=fixed_tau is None and estimate == 0.0,
+        tau=tau,
+        tau_is_free=search.tau is None,
+        boundary=search.tau is None and tau == 0.0,
         contribution=contribution,
         converged=found.converged,
         iterations=found.iterations,
@@ -227,23 +221,12 @@ def _fit_with(
     )
 
 
-def _fit_without_random_intercepts(data: GroupedData, basis: Basis) -> tuple[Maximum, float]:
-    """Maximise the likelihood without random intercepts; refuse separated data.
-
-    Return the maximum, and the least information on a coefficient of the basis, in units of that
-    of a regression on nothing.
-    """
-    rows = basis.data
-    typical = rows.family.typical(rows.y)
-    # where the linear predictor is nearest to that of the mean outcome, whatever the offset is
-    start = rows.X.T @ (typical - rows.offset) / rows.n
-    found = maximise(lambda beta: _of_beta(without_random_intercepts(rows, beta)), start)
-    reference = rows.X.T @ (rows.family.b_2(np.full(rows.n, typical))[:, None] * rows.X)
-    information = -found.contribution.hessian
-    least = float(eigvalsh(information, reference, subset_by_index=(0, 0))[0])
-    if least < SEPARATION_SIGN or not found.converged:
-        data.check_separation(basis)
-    return found, least
+def _with_tau(matrix: Array) -> Array:
+    """Append a row and a column for log tau, which is left as it is."""
+    q = len(matrix) + 1
+    result = np.eye(q)
+    result[:-1, :-1] = matrix
+    return result
 
 
 def _covariance(hessian: Array, basis: Basis) -> Array:
@@ -254,80 +237,290 @@ def _covariance(hessian: Array, basis: Basis) -> Array:
         factor = cho_factor(-hessian / np.outer(scale, scale))
     except (np.linalg.LinAlgError, ValueError):  # not at a maximum: there are no standard errors
         return np.full((q, q), np.nan)
-    back = np.eye(q)
-    back[:p, :p] = basis.back(np.eye(p))
+    back = basis.inverse if q == p else _with_tau(basis.inverse)
     back = back / scale
     return np.asarray(back @ cho_solve(factor, back.T))
 
 
-def _fit_beta(likelihood: Likelihood, plain: Maximum, tau: float) -> Maximum:
-    """Maximise over beta at a fixed tau."""
-    return maximise(lambda beta: _of_beta(likelihood.at(beta, tau)), plain.theta)
+class _Objective:
+    """The log-likelihood as a function of the coefficients of the orthogonal columns.
+
+    Parameters
+    ----------
+    basis : Basis
+        The columns.
+    nodes : int
+        Number of quadrature nodes.
+    """
+
+    def __init__(self, basis: Basis, nodes: int = 1) -> None:
+        self.basis = basis
+        self.nodes = nodes
+        self._rows = basis.computed or basis.data
+        self._likelihood = Likelihood(self._rows, nodes)
+        self._jacobian = None if basis.computed else _with_tau(basis.inverse)
+
+    def _beta(self, coefficients: Array) -> Array:
+        return coefficients if self._jacobian is None else self.basis.back(coefficients)
+
+    def _transformed(self, there: Contribution) -> Contribution:
+        return there if self._jacobian is None else there.transformed(self._jacobian)
+
+    def __call__(self, theta: Array) -> Contribution:
+        """Evaluate at the coefficients and log tau."""
+        return self.at(theta[:-1], float(np.exp(theta[-1])))
+
+    def at(self, coefficients: Array, tau: float) -> Contribution:
+        """Evaluate at the coefficients and tau."""
+        return self._transformed(self._likelihood.at(self._beta(coefficients), tau))
+
+    def without(self, coefficients: Array) -> tuple[Contribution, WithoutRandomIntercepts]:
+        """Evaluate without random intercepts; return also what that knows of the groups."""
+        plain = WithoutRandomIntercepts(self._rows, self._beta(coefficients))
+        return self._transformed(plain.contribution), plain
 
 
-def _fit_both(
-    likelihood: Likelihood, plain: Maximum, least_information: float
-) -> tuple[Maximum, float]:
-    """Maximise over (beta, log tau), and compare with the boundary tau = 0."""
-    data = likelihood.data
-    slope = slope_in_variance(data, plain.theta)
-    eta = data.X @ plain.theta + data.offset
-    largest_information = float(np.max(data.sum_by_group(data.family.b_2(eta))))
-    max_step = np.append(np.full(data.p, np.inf), MAX_STEP_LOG_TAU)
+@dataclass(frozen=True, eq=False)
+class _Plain:
+    """The fit without random intercepts.
 
-    def stop(theta: Array, at: Contribution) -> str | None:
-        tau = float(np.exp(theta[-1]))
-        if tau > TAU_LIMIT:
-            return (
-                f"tau rose beyond {TAU_LIMIT:g}: the outcomes hardly vary within groups, so that "
-                "the data do not bound it; fix tau, or use groups with both outcomes"
-            )
+    Attributes
+    ----------
+    found : Maximum
+        Its coefficients, of the orthogonal columns.
+    slope : float
+        Derivative of the log-likelihood in tau squared there.
+    information : ndarray of shape (m,)
+        What each group tells of its random intercept: the sum of its b''.
+    least : float
+        Least information on a coefficient, in units of that of a regression on nothing.
+    """
+
+    found: Maximum
+    slope: float
+    information: Array
+    least: float
+
+
+class _Search:
+    """The search for the maximum of one set of rows.
+
+    Parameters
+    ----------
+    data : GroupedData
+        The rows.
+    basis : Basis
+        Orthogonal columns for them.
+    tau : float or None
+        The standard deviation, where it is fixed.
+    """
+
+    def __init__(self, data: GroupedData, basis: Basis, tau: float | None) -> None:
+        self.data = data
+        self.basis = basis
+        self.tau = tau
+        self._max_step = np.append(np.full(data.p, np.inf), MAX_STEP_LOG_TAU)
+
+    def maximum(
+        self, nodes: int, start: tuple[Array, float] | None = None
+    ) -> tuple[Maximum, float]:
+        """Return the maximum with a number of nodes, and its tau.
+
+        Parameters
+        ----------
+        nodes : int
+            Number of nodes.
+        start : (ndarray, float), optional
+            Coefficients and tau of a maximum with fewer nodes.
+        """
+        objective = _Objective(self.basis, nodes)
+        start = start or self._start_of_some_rows
+        if self.tau == 0.0:
+            return self._plain.found, 0.0
+        if self.tau is not None:
+            coefficients = self._plain.found.theta if start is None else start[0]
+            return _at_fixed_tau(objective, coefficients, self.tau), self.tau
+        if start is not None and self.data.n >= MANY_ROWS:
+            found = self._near(objective, start)
+            if found is not None:
+                return self._said(found), float(np.exp(found.theta[-1]))
+        found, tau = self._highest(objective, start)
+        return self._said(found), tau
+
+    def _said(self, found: Maximum) -> Maximum:
+        """Return the maximum, not converged where the data have none."""
+        if found.converged and self.data.mixed_groups == 0:
+            return replace(found, converged=False, message=CONSTANT_GROUPS)
+        return found
+
+    @cached_property
+    def _zero(self) -> Array:
+        """Coefficients where the linear predictor, the offset included, is nearest to zero."""
+        data = self.data
+        if not data.has_offset:
+            return np.zeros(data.p)
+        return np.asarray(-self.basis.inverse.T @ data.products(data.offset) / data.n)
+
+    def _attenuated(self, coefficients: Array, tau: float, inverse: bool = False) -> Array:
+        """Return the coefficients without random intercepts of those with, or the other way.
+
+        The linear predictor shrinks about as much as in Zeger, Liang and Albert (1988), equation
+        3.1.
+        """
+        factor = np.sqrt(1.0 + 0.346 * tau**2)
+        scaled = (coefficients - self._zero) * (factor if inverse else 1.0 / factor)
+        return np.asarray(self._zero + scaled)
+
+    @cached_property
+    def _plain(self) -> _Plain:
+        """The fit without random intercepts; separated data are refused here."""
+        data, basis = self.data, self.basis
+        objective = _Objective(basis)
+        typical = data.family.typical(data.y)
+        # where the linear predictor is nearest to that of the mean outcome, whatever the offset is
+        start = self._zero + typical * basis.inverse.T @ data.columns.sums / data.n
+        last: list[Any] = [None, None]
+
+        def evaluate(coefficients: Array) -> Contribution:
+            contribution, last[1] = objective.without(coefficients)
+            last[0] = coefficients
+            return _of_beta(contribution)
+
+        found = maximise(evaluate, start)
+        if last[0] is not found.theta:
+            last[1] = objective.without(found.theta)[1]
+        least = self._least_information(found.contribution)
+        if least < SEPARATION_SIGN or not found.converged:
+            data.check_separation(basis)
+        return _Plain(found, last[1].slope, last[1].information, least)
+
+    def _least_information(self, there: Contribution) -> float:
+        """Return the least eigenvalue of the information on the coefficients, as in `_Plain`."""
+        data, p = self.data, self.data.p
+        typical = np.array([data.family.typical(data.y)])
+        reference = data.n * float(np.mean(data.family.b_2(typical)))
+        return float(np.linalg.eigvalsh(-there.hessian[:p, :p] / reference)[0])
+
+    @cached_property
+    def _start_of_some_rows(self) -> tuple[Array, float] | None:
+        """Coefficients and tau of a fit to some of many rows; None where there is no such fit."""
+        data = self.data
+        if data.n < MANY_ROWS:
+            return None
+        groups = np.arange(0, data.m, max(1, data.m // GROUPS_OF_START))
+        rows = max(ROWS_OF_START // len(groups), 1)
+        some = data.some(groups, rows)
+        if some.n > data.n // 4:
+            return None
+        try:
+            basis = some.check_estimable(tau_is_free=self.tau is None)
+            found, tau = _Search(some, basis, self.tau).maximum(1)
+        except ValueError:  # SeparationError is one: all rows may still be fine
+            return None
+        if not found.converged or (self.tau is None and tau == 0.0):
+            return None
+        return self.basis.forward(basis.back(found.theta[: data.p])), tau
+
+    def _near(self, objective: _Objective, start: tuple[Array, float]) -> Maximum | None:
+        """Return the maximum near a good start, where it is clearly the one; None where not."""
+        log_tau = float(np.log(start[1]))
+
+        def stop(theta: Array, at: Contribution) -> str | None:
+            return "far from the start" if abs(theta[-1] - log_tau) > FAR_FROM_START else None
+
+        found = maximise(
+            objective, np.append(start[0], log_tau), max_step=self._max_step, stop=stop
+        )
+        tau = float(np.exp(found.theta[-1]))
         if (
-            slope <= 0.0
-            and at.gradient[-1] < 0.0
-            and tau**2 * largest_information < NEGLIGIBLE_VARIANCE
+            not found.converged
+            or tau > LARGE_TAU
+            or self._least_information(found.contribution) < SEPARATION_SIGN
         ):
-            return "boundary"
-        return None
+            return None
+        # Is it above the best without random intercepts? Near that, the decrement bounds the gain.
+        there = _of_beta(objective.without(self._attenuated(found.theta[:-1], tau))[0])
+        gain = there.gradient @ np.linalg.solve(-there.hessian, there.gradient)
+        return found if found.contribution.value > there.value + gain else None
 
-    interior: list[Maximum] = []
+    def _highest(
+        self, objective: _Objective, start: tuple[Array, float] | None
+    ) -> tuple[Maximum, float]:
+        """Maximise over both, from several starts where needed, and compare with tau = 0."""
+        data, plain = self.data, self._plain
+        largest_information = float(np.max(plain.information))
 
-    def search(beta: Array, tau: float) -> None:
-        start = np.append(beta, np.log(tau))
-        found = maximise(likelihood, start, max_step=max_step, stop=stop)
-        if found.message != "boundary":
-            interior.append(found)
+        def stop(theta: Array, at: Contribution) -> str | None:
+            tau = float(np.exp(theta[-1]))
+            if tau > TAU_LIMIT:
+                return (
+                    f"tau rose beyond {TAU_LIMIT:g}: the outcomes hardly vary within groups, so "
+                    "that the data do not bound it; fix tau, or use groups with both outcomes"
+                )
+            if (
+                plain.slope <= 0.0
+                and at.gradient[-1] < 0.0
+                and tau**2 * largest_information < NEGLIGIBLE_VARIANCE
+            ):
+                return "boundary"
+            return None
 
-    def start_at(tau: float) -> None:
-        # coefficients grow with tau (Zeger, Liang and Albert 1988, equation 3.1)
-        search(plain.theta * np.sqrt(1.0 + 0.346 * tau**2), tau)
+        def search(coefficients: Array, tau: float, of: _Objective = objective) -> Maximum | None:
+            theta = np.append(coefficients, np.log(tau))
+            found = maximise(of, theta, max_step=self._max_step, stop=stop)
+            return None if found.message == "boundary" else found
 
-    for tau in TAU_STARTS:
-        start_at(tau)
-        if interior:
-            break
-    few = data.mixed_groups < FEW_MIXED_GROUPS and data.n <= FEW_ROWS
-    unsure = any(not f.converged or np.exp(f.theta[-1]) > LARGE_TAU for f in interior)
-    near_separation = least_information < NEAR_SEPARATION and data.n <= FEW_ROWS
-    if few or unsure or near_separation:
-        for tau in FURTHER_TAU_STARTS:
-            start_at(tau)
-        search(*_best_of_walk(likelihood, plain))
+        def start_at(tau: float, of: _Objective = objective) -> Maximum | None:
+            return search(self._attenuated(plain.found.theta, tau, inverse=True), tau, of)
 
-    best = _highest(interior)
-    if slope <= 0.0 and (best is None or best.contribution.value <= plain.contribution.value):
-        return plain, 0.0
-    assert best is not None  # with a positive slope no search ends at the boundary
-    tau = float(np.exp(best.theta[-1]))
-    others = [found.contribution.value for found in interior if found.converged]
-    several = slope <= 0.0 or min(others, default=np.inf) < best.contribution.value - SAME_MAXIMUM
-    if best.converged and several and tau > IMPLAUSIBLE_TAU:
-        more = min(max(25, 4 * likelihood.nodes), MAX_NODES)
-        best = replace(best, converged=False, message=SEVERAL_MAXIMA.format(tau=tau, nodes=more))
-    return best, tau
+        interior: list[Maximum | None] = []
+        if start is None and objective.nodes > 1 and data.mixed_groups > 0:
+            # most of the way is cheaper with one node
+            nearby = start_at(TAU_STARTS[0], _Objective(self.basis))
+            if nearby is not None and nearby.converged:
+                start = nearby.theta[:-1], float(np.exp(nearby.theta[-1]))
+        if start is not None:
+            interior.append(search(*start))
+        for tau in TAU_STARTS:
+            if any(interior):
+                break
+            interior.append(start_at(tau))
+        unsure = any(f and (not f.converged or np.exp(f.theta[-1]) > LARGE_TAU) for f in interior)
+        if unsure or (data.n <= FEW_ROWS and self._may_have_several_maxima):
+            interior += [start_at(tau) for tau in FURTHER_TAU_STARTS]
+            interior.append(search(*_best_of_walk(objective, plain.found)))
+
+        ended = [found for found in interior if found]
+        best = _best_of(ended)
+        at_zero = plain.found.contribution.value
+        if plain.slope <= 0.0 and (best is None or best.contribution.value <= at_zero):
+            return plain.found, 0.0
+        assert best is not None  # with a positive slope no search ends at the boundary
+        tau = float(np.exp(best.theta[-1]))
+        others = [found.contribution.value for found in ended if found.converged]
+        value = best.contribution.value
+        several = plain.slope <= 0.0 or min(others, default=np.inf) < value - SAME_MAXIMUM
+        if best.converged and several and tau > IMPLAUSIBLE_TAU:
+            more = min(max(25, 4 * objective.nodes), MAX_NODES)
+            message = SEVERAL_MAXIMA.format(tau=tau, nodes=more)
+            best = replace(best, converged=False, message=message)
+        return best, tau
+
+    @property
+    def _may_have_several_maxima(self) -> bool:
+        """Whether the groups or the columns leave doubt that the first maximum is the highest."""
+        few = self.data.mixed_groups < FEW_MIXED_GROUPS
+        return (few and float(np.min(self._plain.information)) < ENOUGH_INFORMATION) or (
+            self._plain.least < NEAR_SEPARATION
+        )
 
 
-def _highest(found: list[Maximum]) -> Maximum | None:
+def _at_fixed_tau(objective: _Objective, start: Array, tau: float, **options: Any) -> Maximum:
+    """Maximise over the coefficients at a fixed tau."""
+    return maximise(lambda beta: _of_beta(objective.at(beta, tau)), start, **options)
+
+
+def _best_of(found: list[Maximum]) -> Maximum | None:
     """Return the first of the highest maxima; one that converged, of those that are the same."""
     best: Maximum | None = None
     for other in found:
@@ -341,15 +534,11 @@ def _highest(found: list[Maximum]) -> Maximum | None:
     return best
 
 
-def _best_of_walk(likelihood: Likelihood, plain: Maximum) -> tuple[Array, float]:
+def _best_of_walk(objective: _Objective, plain: Maximum) -> tuple[Array, float]:
     """Follow beta over fixed values of tau; return the best pair."""
     beta, best = plain.theta, (-np.inf, plain.theta, 1.0)
     for tau in TAU_WALK:
-        found = maximise(
-            lambda beta, tau=tau: _of_beta(likelihood.at(beta, tau)),  # type: ignore[misc]
-            beta,
-            max_iterations=STEPS_OF_WALK,
-        )
+        found = _at_fixed_tau(objective, beta, tau, max_iterations=STEPS_OF_WALK)
         beta = found.theta
         best = max(best, (found.contribution.value, beta, tau), key=lambda pair: pair[0])
     return best[1:]
@@ -483,7 +672,7 @@ class Fit:
     @property
     def pvalues(self) -> pd.Series:
         """Two-sided p-values of the coefficients being zero, from the normal distribution."""
-        values = 2.0 * norm.sf(np.abs(self.tvalues))
+        values = 2.0 * ndtr(-np.abs(self.tvalues))
         return pd.Series(values, index=self._names, name="pvalues")
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
@@ -502,7 +691,7 @@ class Fit:
         level = number("alpha", alpha)
         if not 0.0 < level < 1.0:
             raise ValueError(f"alpha must be between 0 and 1, got {alpha}; 0.05 gives 95 %")
-        half = norm.isf(level / 2.0) * self.bse
+        half = -ndtri(level / 2.0) * self.bse
         result = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
         if self._tau_estimated:
             factor = np.exp(half.iloc[-1] / self.tau)
@@ -567,8 +756,7 @@ class Fit:
         """Mode of each group's random intercept, and its standard deviation."""
         if self.tau == 0.0:
             return np.zeros(self.data.m), np.zeros(self.data.m)
-        at_mode = Likelihood(self.data).at_mode(self.beta, self.tau)
-        return at_mode.u, at_mode.omega
+        return Likelihood(self.data).modes(self.beta, self.tau)
 
     @property
     def random_effects(self) -> pd.DataFrame:

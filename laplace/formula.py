@@ -1,4 +1,7 @@
-"""Fitting from a formula and a DataFrame; the formula's language is that of `formulaic`."""
+"""Fitting from a formula and a DataFrame; the formula's language is that of `formulaic`.
+
+It is imported where it is used, since most programs that import the package need none.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,8 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
-import formulaic
 import numpy as np
 import pandas as pd
-from formulaic.errors import DataMismatchWarning, FormulaicError
 
 from laplace.families import Bernoulli, Binomial, and_more
 from laplace.fit import Fit, fit
@@ -102,6 +103,8 @@ def fit_formula(
         )
     present = ~absent.any(axis=1)
     kept = data[present]
+    import formulaic
+
     matrix = _read(lambda: formulaic.model_matrix(right, kept, na_action="raise"), right)
     design = Design(matrix.model_spec, offset if isinstance(offset, str) else None)
     result = fit(
@@ -144,6 +147,8 @@ class Design:
         offset = self.offset if offset is None else offset
         named = {name for name in (groups, offset) if isinstance(name, str)}
         _check_columns(named | set(map(str, self.spec.required_variables)), data)
+        from formulaic.errors import DataMismatchWarning
+
         with warnings.catch_warnings():
             warnings.simplefilter("error", DataMismatchWarning)
             X = pd.DataFrame(_read(lambda: self.spec.get_model_matrix(data), self.spec.formula))
@@ -166,6 +171,8 @@ def _sides(formula: Any) -> tuple[str, str]:
 
 def _columns(right: str) -> set[str]:
     """Return the columns that the right side names."""
+    import formulaic
+
     variables = _read(lambda: formulaic.Formula(right).required_variables, right)
     return set(map(str, variables))
 
@@ -190,6 +197,8 @@ def _values(name: str, given: Any, data: pd.DataFrame) -> pd.Series:
 
 def _read(evaluate: Any, formula: Any) -> Any:
     """Evaluate what formulaic does with a formula; word its refusal."""
+    from formulaic.errors import DataMismatchWarning, FormulaicError
+
     try:
         return evaluate()
     except (FormulaicError, DataMismatchWarning, ValueError) as error:

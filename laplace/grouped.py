@@ -10,22 +10,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.sparse import issparse
+from scipy.linalg import solve_triangular
 
-from laplace.families import Array, Bernoulli, Family, and_more, named
+from laplace.families import Array, Bernoulli, Family, and_more, named, read_only
+from laplace.plan import Plan
 
 # A column is called a combination of others when this little of its length is its own.
 RANK_TOLERANCE = 1e-10
+# As long as more than this is its own, X'X tells a basis as well as X does: in squares, a column
+# keeps more than half of its digits.
+OWN_OF_GRAM = 1e-3
 # The linear programming solver's own tolerance: a margin below it is zero.
 SOLVER_TOLERANCE = 1e-7
 # Beyond these, squares of a column's entries leave the range of floating point numbers.
 LARGEST_ENTRY = 1e151
 SMALLEST_ENTRY = 1e-151
+# A mean square above this has lost nothing to underflow.
+LEAST_SQUARE = 1e-280
 # Here tau squared and its inverse are exact enough, next to the information of a group, that no
 # formula overflows or cancels. Nobody's random intercepts are outside.
 SMALLEST_TAU = 1e-8
 LARGEST_TAU = 1e6
+# Rows are converted this many at a time where a product with X needs them in float64.
+ROWS_AT_A_TIME = 65_536
+
+
+EMPTY: Array = read_only(np.empty(0))
 
 
 class SeparationError(ValueError):
@@ -58,35 +68,33 @@ class GroupedData:
     y : ndarray of shape (n,)
         Outcomes: 0 or 1, successes, or counts.
     X : ndarray of shape (n, p)
-        Covariates.
+        Covariates, float64 or float32, row after row in memory.
     offset : ndarray of shape (n,)
         Known part of the linear predictor.
     family : Family
         Distribution of the outcomes.
-    codes : ndarray of shape (n,)
-        Position of each row's group in `labels`; never decreasing.
-    starts : ndarray of shape (m,)
-        First row of each group.
+    plan : Plan
+        First row of each group, and how the rows are cut for the kernels.
     labels : pandas.Index of length m
         Group labels as the user gave them.
     names : list of str
         Names of the p columns.
-    order : ndarray of shape (n,)
-        The user's row number of each sorted row.
     index : pandas.Index or None
         Row labels in the user's order, where a pandas object carried them.
+    columns : Columns
+        What one pass over X found.
     """
 
     y: Array
     X: Array
     offset: Array
     family: Family
-    codes: NDArray[np.intp]
-    starts: NDArray[np.intp]
+    plan: Plan
     labels: pd.Index[Any]
     names: list[str]
-    order: NDArray[np.intp]
     index: pd.Index[Any] | None
+    columns: Columns
+    _order: NDArray[np.int64] | None  # None where the rows came sorted
 
     @classmethod
     def from_arrays(
@@ -101,6 +109,11 @@ class GroupedData:
         names: Sequence[str] | None = None,
     ) -> GroupedData:
         """Check the rows and sort them by group; rows of one group keep their order.
+
+        Rows that come sorted by group are not copied where `y` and `X` are float64 (or `X` is
+        float32) and X lies row after row in memory; then the arrays must not be changed as long as
+        a result that was made of them is used. Rows in another order, other types, DataFrames and
+        X in Fortran's order are copied.
 
         Parameters
         ----------
@@ -135,36 +148,37 @@ class GroupedData:
             raise ValueError("X has no rows: at least one row of data is needed")
         if p == 0:
             raise ValueError("X has no columns: give at least one, for instance np.ones((n, 1))")
-        check_finite("X", matrix, column_names)
-        _check_range(matrix, column_names)
-
         outcome = as_vector("y", y, n)
         if np.ndim(trials) == 0 and trials is not None:
             trials = np.full(n, number("trials", trials))
         if not isinstance(family, str):
             raise TypeError(f"family must be a name, such as {Bernoulli.name!r}, got {family!r}")
-        distribution = named(family, None if trials is None else as_vector("trials", trials, n))
+        counts = None if trials is None else as_vector("trials", trials, n)
+        distribution = named(family, counts)
         distribution.check(outcome)
-        shift = np.zeros(n) if offset is None else as_vector("offset", offset, n)
+        shift = None if offset is None else as_vector("offset", offset, n)
 
-        codes, labels = _factorize(groups, n)
-        order = np.argsort(codes, kind="stable")
-        codes = codes[order]
-        starts = np.flatnonzero(np.diff(codes, prepend=-1))
-        y_sorted, X_sorted, shift_sorted = outcome[order], matrix[order], shift[order]
-        for array in (y_sorted, X_sorted, shift_sorted, codes, starts, order):
-            array.flags.writeable = False  # they are copies, which results read again later
+        order, starts, labels = _sort(groups, n)
+        rows = np.require(matrix, requirements=["C", "A"])
+        if order is not None:
+            rows, outcome = rows[order], outcome[order]
+            shift = None if shift is None else shift[order]
+        plan = Plan(starts)
+        columns = Columns.of(plan, rows)
+        if not columns.plain:
+            check_finite("X", matrix, column_names)
+            _check_range(matrix, column_names)
         return cls(
-            y_sorted,
-            X_sorted,
-            shift_sorted,
-            distribution.rows(order),
-            codes,
-            starts,
+            read_only(np.ascontiguousarray(outcome)),
+            read_only(rows),
+            np.broadcast_to(0.0, n) if shift is None else read_only(np.ascontiguousarray(shift)),
+            distribution.rows(slice(None) if order is None else order),
+            plan,
             labels,
             column_names,
-            order,
             index,
+            columns,
+            order,
         )
 
     @property
@@ -180,20 +194,77 @@ class GroupedData:
     @property
     def m(self) -> int:
         """Number of groups."""
-        return len(self.starts)
+        return len(self.labels)
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First row of each group; shape (m,)."""
+        return self.plan.starts[:-1]
 
     @cached_property
-    def sizes(self) -> NDArray[np.intp]:
+    def sizes(self) -> NDArray[np.int64]:
         """Number of rows of each group; shape (m,)."""
-        return np.diff(self.starts, append=self.n)
+        return np.diff(self.plan.starts)
+
+    @cached_property
+    def codes(self) -> NDArray[np.int64]:
+        """Position of each row's group in `labels`; never decreasing; shape (n,)."""
+        return np.repeat(np.arange(self.m), self.sizes)
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """The user's row number of each sorted row; shape (n,)."""
+        return np.arange(self.n) if self._order is None else self._order
+
+    @cached_property
+    def constant(self) -> float:
+        """Part of the log-likelihood that depends on no parameter."""
+        return self.family.constant(self.y)
 
     def sum_by_group(self, rows: Array) -> Array:
         """Sum an array of n rows over the rows of each group; shape (m, ...)."""
         return np.asarray(np.add.reduceat(rows, self.starts, axis=0))
 
+    def products(self, rows: Array) -> Array:
+        """Return X' times a number a row; shape (p,)."""
+        total = np.zeros(self.p)
+        for first in range(0, self.n, ROWS_AT_A_TIME):
+            part = slice(first, first + ROWS_AT_A_TIME)
+            total += rows[part] @ np.asarray(self.X[part], dtype=float)
+        return total
+
     def with_columns(self, X: Array) -> GroupedData:
         """Return the same rows with other columns, as many as before."""
-        return replace(self, X=X)
+        rows = read_only(np.ascontiguousarray(X, dtype=float))
+        return replace(self, X=rows, columns=Columns.of(self.plan, rows))
+
+    def some(self, groups: NDArray[np.intp], rows: int) -> GroupedData:
+        """Return some groups with at most so many of their rows each, evenly spaced."""
+        sizes = np.minimum(self.sizes[groups], rows)
+        starts = np.append(0, np.cumsum(sizes)).astype(np.int64)
+        place = np.arange(starts[-1]) - np.repeat(starts[:-1], sizes)
+        within = (place * np.repeat(self.sizes[groups], sizes)) // np.repeat(sizes, sizes)
+        at = np.repeat(self.starts[groups], sizes) + within
+        plan, X = Plan(starts), read_only(self.X[at])
+        return replace(
+            self,
+            y=read_only(self.y[at]),
+            X=X,
+            offset=np.broadcast_to(0.0, len(at))
+            if not self.has_offset
+            else read_only(self.offset[at]),
+            family=self.family.rows(at),
+            plan=plan,
+            labels=self.labels[groups],
+            index=None,
+            columns=Columns.of(plan, X),
+            _order=None,
+        )
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether an offset was given; without one, it is a single zero that all rows share."""
+        return self.offset.strides != (0,)
 
     @cached_property
     def zero_one(self) -> bool:
@@ -210,11 +281,16 @@ class GroupedData:
         most = self.sum_by_group(self.family.largest(self.y))
         return int(np.sum((total > 0.0) & (total < most)))
 
+    @cached_property
     def column_scale(self) -> Array:
         """Root mean square of each column of X, or 1 where a column is zero; shape (p,)."""
-        largest = np.abs(self.X).max(axis=0)
-        largest[largest == 0.0] = 1.0  # taken out first, so that squares cannot overflow
-        scale: Array = largest * np.sqrt(np.mean((self.X / largest) ** 2, axis=0))
+        squares = np.diag(self.columns.gram) / self.n
+        if self.columns.plain and np.all((squares > LEAST_SQUARE) | (self.columns.largest == 0.0)):
+            scale: Array = np.sqrt(squares)
+        else:
+            largest = np.where(self.columns.largest == 0.0, 1.0, self.columns.largest)
+            # taken out first, so that squares cannot overflow
+            scale = largest * np.sqrt(np.mean((self.X / largest) ** 2, axis=0))
         scale[scale == 0.0] = 1.0
         return scale
 
@@ -250,16 +326,19 @@ class GroupedData:
 
     def _basis(self) -> Basis:
         """Return an orthogonal basis of the columns of X; refuse columns that have none."""
-        scale = self.column_scale() * np.sqrt(self.n)
+        scale = self.column_scale * np.sqrt(self.n)
+        # the length that the columns before it leave of a column is its diagonal entry
+        triangle = _root(self.columns.gram / np.outer(scale, scale))
+        if triangle is not None and np.min(np.diag(triangle)) > OWN_OF_GRAM:
+            return Basis(self, triangle * scale / np.sqrt(self.n), None)
         scaled = self.X / scale
-        # without pivoting, a column's diagonal entry is what the columns before it leave of it
         q, r = np.linalg.qr(scaled)
         own = np.zeros(self.p)
         own[: len(r)] = np.abs(np.diag(r))
         dependent = np.flatnonzero(own < RANK_TOLERANCE)
         if not dependent.size:
             orthogonal = self.with_columns(q * np.sqrt(self.n))
-            return Basis(orthogonal, r * scale / np.sqrt(self.n))
+            return Basis(self, r * scale / np.sqrt(self.n), orthogonal)
         kept = np.setdiff1d(np.arange(self.p), dependent)
         clauses = []
         for j in dependent:
@@ -294,7 +373,7 @@ class GroupedData:
         """
         # the orthogonal basis decides: columns that are nearly combinations of others, as a year
         # beside a constant, leave margins in the columns of X that the solver takes for zero
-        signed = self.family.directions(self.y, basis.data.X)
+        signed = self.family.directions(self.y, basis.rows.X)
         search = _widest_margin
         found = search(signed)
         complete = found is not None
@@ -305,7 +384,7 @@ class GroupedData:
             return
         strict = int(np.sum(signed @ found > SOLVER_TOLERANCE))
         # the columns of X name it, where they can: their direction uses as few as it needs
-        scale = self.column_scale()
+        scale = self.column_scale
 
         def separates(weights: Array) -> bool:
             margins = signed @ basis.forward(weights / scale)
@@ -345,22 +424,78 @@ class GroupedData:
 
 
 @dataclass(frozen=True, eq=False)
+class Columns:
+    """What one pass over the columns of X found.
+
+    Attributes
+    ----------
+    gram : ndarray of shape (p, p)
+        X'X.
+    sums : ndarray of shape (p,)
+        Sum of each column.
+    largest : ndarray of shape (p,)
+        Largest absolute value of each column.
+    plain : bool
+        Whether all entries are finite, and so are their squares.
+    """
+
+    gram: Array
+    sums: Array
+    largest: Array
+    plain: bool
+
+    @classmethod
+    def of(cls, plan: Plan, X: Array) -> Columns:
+        """Read X once."""
+        from laplace import kernels
+
+        p, slabs = X.shape[1], plan.count
+        grams = np.zeros((slabs, p, p))
+        sums, lowest, highest = np.zeros((3, slabs, p))
+        plan.run(kernels.look_through, plan.starts, X, grams, sums, lowest, highest, work=X.size)
+        lower = np.add.reduce(grams, axis=0)
+        squares = np.diag(lower)
+        gram = lower + lower.T - np.diag(squares)
+        largest = np.maximum(highest.max(axis=0), -lowest.min(axis=0))
+        plain = bool(
+            np.all(np.isfinite(squares))
+            and np.all((largest == 0.0) | (largest >= SMALLEST_ENTRY))
+            and np.all(largest <= LARGEST_ENTRY)
+        )
+        return cls(gram, np.add.reduce(sums, axis=0), largest, plain)
+
+
+@dataclass(frozen=True, eq=False)
 class Basis:
-    """Orthogonal columns that span those of X; the fit searches on them.
+    """Orthogonal columns that span those of X; the fit searches for their coefficients.
 
     There, no column is nearly a combination of others, whatever the columns of X are, and the
-    guards of the search mean the same for any unit.
+    guards of the search mean the same for any unit. The columns themselves are only computed where
+    rounding asks for it: elsewhere their coefficients are those of X, transformed.
 
     Attributes
     ----------
     data : GroupedData
-        The rows, with columns that are orthogonal and have unit mean square.
+        The rows, as given.
     triangle : ndarray of shape (p, p)
-        Upper triangle R with X = Q R, where Q has the orthogonal columns.
+        Upper triangle R with X = Q R, where Q has orthogonal columns of unit mean square.
+    computed : GroupedData or None
+        The rows with the columns Q, where X'X alone does not tell them well.
     """
 
     data: GroupedData
     triangle: Array
+    computed: GroupedData | None
+
+    @cached_property
+    def inverse(self) -> Array:
+        """Inverse of the triangle: derivative of beta in the coefficients; shape (p, p)."""
+        return np.asarray(solve_triangular(self.triangle, np.eye(self.data.p), check_finite=False))
+
+    @cached_property
+    def rows(self) -> GroupedData:
+        """The rows with the columns Q."""
+        return self.computed or self.data.with_columns(self.data.X @ self.inverse)
 
     def forward(self, beta: Array) -> Array:
         """Return the coefficients of the orthogonal columns."""
@@ -368,7 +503,17 @@ class Basis:
 
     def back(self, coefficients: Array) -> Array:
         """Return the coefficients of the columns of X; also for columns of several vectors."""
-        return np.asarray(np.linalg.solve(self.triangle, coefficients))
+        return np.asarray(solve_triangular(self.triangle, coefficients, check_finite=False))
+
+
+def _root(matrix: Array) -> Array | None:
+    """Return the upper triangle R with R'R = matrix; None where it is not positive definite."""
+    if not np.all(np.isfinite(matrix)):
+        return None
+    try:
+        return np.asarray(np.linalg.cholesky(matrix).T)
+    except np.linalg.LinAlgError:
+        return None
 
 
 def _widest_margin(signed: Array) -> Array | None:
@@ -386,6 +531,8 @@ def _largest_total_margin(signed: Array) -> Array | None:
 
 def _direction(objective: Array, constraints: Array, p: int) -> Array | None:
     """Minimise the objective in a box; return the first p variables if it falls below zero."""
+    from scipy.optimize import linprog
+
     result = linprog(objective, A_ub=constraints, b_ub=np.zeros(len(constraints)), bounds=(-1, 1))
     if result.x is None or result.fun is None:  # zero is feasible, so only the solver can fail
         raise ArithmeticError(f"the search for a separating direction failed: {result.message}")
@@ -472,7 +619,7 @@ def as_vector(
 
 
 def as_matrix(X: Any) -> Array:
-    """Return X as floats of two dimensions."""
+    """Return X as floats of two dimensions; float32 stays what it is."""
     if isinstance(X, pd.DataFrame):
         return (
             np.column_stack(
@@ -483,7 +630,7 @@ def as_matrix(X: Any) -> Array:
             if X.shape[1]
             else np.empty(X.shape)
         )
-    matrix = _floats("X", X)
+    matrix = _floats("X", X, keep_single=True)
     if matrix.ndim != 2:
         hint = "; for a single covariate use X.reshape(-1, 1)" if matrix.ndim == 1 else ""
         raise ValueError(
@@ -492,9 +639,9 @@ def as_matrix(X: Any) -> Array:
     return matrix
 
 
-def _floats(name: str, values: Any) -> Array:
+def _floats(name: str, values: Any, keep_single: bool = False) -> Array:
     """Return `values` as float64; NaN and infinity pass, text and objects do not."""
-    if issparse(values):
+    if hasattr(values, "toarray"):
         raise TypeError(f"{name} is a sparse matrix; use {name}.toarray()")
     _check_mask(name, values)
     try:
@@ -505,6 +652,8 @@ def _floats(name: str, values: Any) -> Array:
             array = _floats_of_objects(array)
         if array.dtype.kind not in "biuf":
             raise TypeError
+        if keep_single and array.dtype == np.float32:
+            return array
         return array.astype(np.float64, copy=False)
     except OverflowError:
         raise ValueError(
@@ -590,11 +739,29 @@ def row_labels(groups: Any, n: int) -> pd.Index[Any]:
     return labels_of_rows
 
 
-def _factorize(groups: Any, n: int) -> tuple[NDArray[np.intp], pd.Index[Any]]:
-    """Return each row's position among the sorted distinct labels, and the labels."""
+def _sort(groups: Any, n: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int64], pd.Index[Any]]:
+    """Return the order that sorts the rows by group, the first row of each group, and the labels.
+
+    The order is None where the rows are sorted; the first rows end with the number of rows.
+    """
     labels_of_rows = row_labels(groups, n)
+    if labels_of_rows.dtype.kind in "iu" and labels_of_rows.is_monotonic_increasing:
+        values = labels_of_rows.to_numpy()
+        starts = np.append(_changes(values), n)
+        return None, starts, pd.Index(values[starts[:-1]])
     codes, labels = pd.factorize(labels_of_rows, sort=True)
-    return codes.astype(np.intp), pd.Index(labels)
+    if np.all(codes[1:] >= codes[:-1]):
+        return None, np.append(_changes(codes), n), pd.Index(labels)
+    from laplace import kernels
+
+    order, starts = np.empty(n, np.int64), np.empty(len(labels) + 1, np.int64)
+    kernels.sort_by_code(codes.astype(np.int64, copy=False), len(labels), order, starts)
+    return order, starts, pd.Index(labels)
+
+
+def _changes(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the places where a sorted array takes a new value, the first place included."""
+    return np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1).astype(np.int64)
 
 
 def _column_names(X: Any, names: Sequence[str] | None, p: int) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.linalg import lapack
 
 from laplace.families import Array
 from laplace.likelihood import Contribution, Evaluate
@@ -22,6 +23,9 @@ DECREMENT_ACCEPTED = 1e-12
 DECREMENT_QUADRATIC = 1e-8
 SUFFICIENT_INCREASE = 1e-4
 EIGENVALUE_FLOOR = 1e-12
+# The pivots of a matrix with a unit diagonal, when its smallest eigenvalue is near the floor, are
+# not all above this.
+LEAST_PIVOT = 1e-3
 MAX_HALVINGS = 40
 # Where the gradient is zero, but the value curves upward by more than this, is a saddle.
 SADDLE_CURVATURE = 1e-6
@@ -183,10 +187,16 @@ def _scale(information: Array) -> Array:
 def _newton_step(at: Contribution) -> tuple[Array, bool]:
     """Return the step, and whether -H is positive definite."""
     information = -at.hessian
+    if not np.isfinite(information.sum()):
+        return np.full(len(information), np.nan), False
     scale = _scale(information)
-    if not np.all(np.isfinite(information)):
-        return np.full(len(scale), np.nan), False
-    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    scaled = information / np.outer(scale, scale)
+    # far from singular, as nearly always, its Cholesky factor tells all that its eigenvalues would
+    factor, failed = lapack.dpotrf(scaled, lower=1)
+    if not failed and np.min(factor.diagonal()) > LEAST_PIVOT:
+        solution, _ = lapack.dpotrs(factor, at.gradient / scale, lower=1)
+        return solution / scale, True
+    values, vectors = np.linalg.eigh(scaled)
     floor = EIGENVALUE_FLOOR * max(float(np.max(np.abs(values))), np.finfo(float).tiny)
     guarded = np.maximum(np.abs(values), floor)
     step = (vectors @ ((vectors.T @ (at.gradient / scale)) / guarded)) / scale

@@ -9,7 +9,7 @@ from designs import lme4, many_groups, numerical_derivative, reference_design, r
 import laplace
 from laplace import derivatives
 from laplace.grouped import GroupedData
-from laplace.likelihood import Likelihood, modes, slope_in_variance
+from laplace.likelihood import Likelihood, slope_in_variance
 
 BETA = np.array([-0.4, 0.7, -1.1])
 RULES = [(1, True), (2, True), (9, True), (2, False), (9, False)]
@@ -151,6 +151,11 @@ def test_contributions_of_different_models_do_not_add() -> None:
         one + 1.0
     with pytest.raises(TypeError):
         1.0 + one
+
+
+def modes(data: GroupedData, eta: np.ndarray, tau: float, start: np.ndarray) -> np.ndarray:
+    """Find the modes with the linear predictor as the only column, and beta = 1."""
+    return Likelihood(data.with_columns(eta[:, None])).modes(np.ones(1), tau, start)[0]
 
 
 @pytest.mark.parametrize("tau", [1e-3, 1.0, 100.0, 1e4])

@@ -1,0 +1,1134 @@
+r"""The engine: value, gradient and Hessian of all groups in one compiled pass.
+
+`laplace.derivatives` and `laplace.quadrature` are the textbook of one group; here the same formulas
+run over blocks of groups, with nothing of the size of X in memory. The comments name the
+equations of the derivation, as the functions of the textbook do.
+
+The p x p matrices of the textbook are never formed for a group. In the Hessian each of them is a
+sum over rows of :math:`x_j x_j'` with a weight of the row, so that one cross-product with a
+combined weight does them all; what remains for a group are products of a few vectors.
+
+How the rows are laid out:
+
+- A *block* is some whole groups of at most `CHUNK` rows together, or one larger group, which is
+  read in chunks. The rows of a chunk are held transposed, a column of X after the other, so
+  that every loop runs along rows.
+- A *slab* is some consecutive blocks with sums of its own. Threads take slabs, and the sums of the
+  slabs are added in order. Blocks and slabs depend on the data alone: the result has the
+  same bits for any number of threads.
+
+Symbols, for a group with mode :math:`\hat\mu`: ``s_r`` is :math:`\sum_j b^{(r)}_j`, ``a_r`` is
+:math:`\sum_j b^{(r)}_j x_j` (b differentiated r times, at the mode), ``D`` is
+:math:`-g_{\mu\mu} = s_2 + 1/\tau^2 = \hat\omega^{-2}`; vectors over
+:math:`\theta = (\beta, \log\tau)` end in ``_theta``, and their last entry belongs to
+:math:`\log\tau`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+
+# Rows of a chunk: its transposed rows and weights stay in a core's second-level cache.
+CHUNK = 2048
+# Most slabs, and so the most threads that can be used.
+MOST_SLABS = 64
+
+MODE_ITERATIONS = 200
+# Newton's error is about half the square of its last step: after one this small, times the root
+# of the mode, it is at rounding.
+MODE_STEP_TOLERANCE = 1e-8
+# Most modes take four to six steps; only those that are left pay for the test of rounding.
+MODE_ITERATIONS_WITHOUT_TEST = 12
+MODE_ROUNDING = 8.0 * np.finfo(float).eps
+
+LAPLACE, ADAPTIVE, ORDINARY = 0, 1, 2
+# No Poisson mean is beyond exp of this; see laplace.families.Poisson.
+LARGEST_ETA = 230.0
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _compiled(*fastmath: str) -> Callable[[_Function], _Function]:
+    """Return a decorator that compiles a function when it is first called, and keeps the code."""
+    decorator = njit(cache=True, nogil=True, error_model="numpy", fastmath=set(fastmath))
+    return cast(Callable[[_Function], _Function], decorator)
+
+
+# Where the order of operations is the point, it is kept.
+_exact = _compiled("contract")
+# Sums may be reordered, so that they run in vector registers; NaN and infinity keep their meaning.
+_sums = _compiled("contract", "reassoc", "nsz", "arcp")
+
+LOG2_E = 1.0 / math.log(2.0)
+# log 2 in two parts: the first has so few bits that its products with whole numbers are exact
+LN2_HIGH = 6.93147180369123816490e-01
+LN2_LOW = 1.90821492927058770002e-10
+# Adding 1.5 * 2^52 leaves the nearest whole number in the last bits of a float.
+TO_WHOLE = 1.5 * 2.0**52
+BIAS = 1023 << 52
+
+
+# Elementary functions, which vectorise -----------------------------------------------------------
+
+
+@_exact
+def _exp(x: float) -> float:
+    """Exponential to an ulp: 2^n times the Taylor polynomial of what is left, below log(2) / 2.
+
+    It is zero where it would lose digits for being nearly so.
+    """
+    nothing = x < -708.0
+    x = min(max(x, -708.0), 709.0)
+    shifted = x * LOG2_E + TO_WHOLE
+    n = shifted - TO_WHOLE
+    r = (x - n * LN2_HIGH) - n * LN2_LOW
+    s = 1.0 / 6227020800.0
+    s = s * r + 1.0 / 479001600.0
+    s = s * r + 1.0 / 39916800.0
+    s = s * r + 1.0 / 3628800.0
+    s = s * r + 1.0 / 362880.0
+    s = s * r + 1.0 / 40320.0
+    s = s * r + 1.0 / 5040.0
+    s = s * r + 1.0 / 720.0
+    s = s * r + 1.0 / 120.0
+    s = s * r + 1.0 / 24.0
+    s = s * r + 1.0 / 6.0
+    s = s * r + 0.5
+    s = s * r + 1.0
+    s = s * r + 1.0
+    bits = np.float64(shifted).view(np.int64)
+    power = np.int64((bits << np.int64(52)) + np.int64(BIAS)).view(np.float64)
+    return 0.0 if nothing else s * power
+
+
+@_exact
+def _log1p(e: float) -> float:
+    """log(1 + e) for e in [0, 1]: 2 artanh(e / (2 + e)), whose argument is at most 1/3."""
+    z = e / (2.0 + e)
+    t = z * z
+    s = 1.0 / 31.0
+    s = s * t + 1.0 / 29.0
+    s = s * t + 1.0 / 27.0
+    s = s * t + 1.0 / 25.0
+    s = s * t + 1.0 / 23.0
+    s = s * t + 1.0 / 21.0
+    s = s * t + 1.0 / 19.0
+    s = s * t + 1.0 / 17.0
+    s = s * t + 1.0 / 15.0
+    s = s * t + 1.0 / 13.0
+    s = s * t + 1.0 / 11.0
+    s = s * t + 1.0 / 9.0
+    s = s * t + 1.0 / 7.0
+    s = s * t + 1.0 / 5.0
+    s = s * t + 1.0 / 3.0
+    s = s * t + 1.0
+    return 2.0 * z * s
+
+
+# Rows --------------------------------------------------------------------------------------------
+# All families in two forms: counts of successes among trials (one trial for 0/1), and Poisson.
+
+
+@_exact
+def _scores(poisson: bool, eta: Any, y: Any, trials: Any, r: Any, b_2: Any) -> None:
+    """Fill r = y - b' and b'', a number a row."""
+    if poisson:
+        for j in range(len(eta)):
+            mean = _exp(min(eta[j], LARGEST_ETA))
+            r[j] = y[j] - mean
+            b_2[j] = mean
+    else:
+        for j in range(len(eta)):
+            e = _exp(-abs(eta[j]))
+            large = 1.0 / (1.0 + e)
+            small = e * large
+            above = eta[j] >= 0.0
+            pi = large if above else small
+            not_pi = small if above else large
+            r[j] = y[j] * not_pi - (trials[j] - y[j]) * pi
+            b_2[j] = trials[j] * (large * small)
+
+
+@_exact
+def _densities(poisson: bool, eta: Any, y: Any, trials: Any, log_f: Any, r: Any, b_2: Any) -> None:
+    """Fill the log density without its constant, too."""
+    if poisson:
+        for j in range(len(eta)):
+            mean = _exp(min(eta[j], LARGEST_ETA))
+            log_f[j] = y[j] * eta[j] - mean * (1.0 + max(0.0, eta[j] - LARGEST_ETA))
+            r[j] = y[j] - mean
+            b_2[j] = mean
+    else:
+        for j in range(len(eta)):
+            size = abs(eta[j])
+            e = _exp(-size)
+            large = 1.0 / (1.0 + e)
+            small = e * large
+            above = eta[j] >= 0.0
+            pi = large if above else small
+            not_pi = small if above else large
+            failures = trials[j] - y[j]
+            log_f[j] = -((failures if above else y[j]) * size + trials[j] * _log1p(e))
+            r[j] = y[j] * not_pi - failures * pi
+            b_2[j] = trials[j] * (large * small)
+
+
+@_exact
+def _higher(poisson: bool, eta: Any, trials: Any, b_3: Any, b_4: Any) -> None:
+    """Fill b''' and b''''."""
+    if poisson:
+        for j in range(len(eta)):
+            mean = _exp(min(eta[j], LARGEST_ETA))
+            b_3[j] = mean
+            b_4[j] = mean
+    else:
+        for j in range(len(eta)):
+            e = _exp(-abs(eta[j]))
+            large = 1.0 / (1.0 + e)
+            variance = large * (e * large)
+            tanh = (1.0 - e) * large  # of |eta| / 2
+            b_3[j] = trials[j] * (variance * (-tanh if eta[j] >= 0.0 else tanh))
+            b_4[j] = trials[j] * (variance * (1.0 - 6.0 * variance))
+
+
+# Chunks of rows, transposed ----------------------------------------------------------------------
+
+
+@_exact
+def _load(X: Any, first: int, rows: int, XT: Any) -> None:
+    """Copy some rows of X, transposed, as float64."""
+    for k in range(X.shape[1]):
+        column = XT[k]
+        for j in range(rows):
+            column[j] = X[first + j, k]
+
+
+@_sums
+def _linear(XT: Any, rows: int, beta: Any, offset: Any, eta: Any) -> None:
+    r"""Fill :math:`\eta = x'\beta` plus the offset; no offset is an empty array."""
+    p = len(beta)
+    if len(offset) > 0:
+        for j in range(rows):
+            eta[j] = offset[j]
+    else:
+        for j in range(rows):
+            eta[j] = 0.0
+    k = 0
+    while k + 1 < p:
+        left, right, b_left, b_right = XT[k], XT[k + 1], beta[k], beta[k + 1]
+        for j in range(rows):
+            eta[j] += left[j] * b_left + right[j] * b_right
+        k += 2
+    if k < p:
+        column, b = XT[k], beta[k]
+        for j in range(rows):
+            eta[j] += column[j] * b
+
+
+@_sums
+def _add_score(XT: Any, r: Any, rows: int, p: int, total: Any) -> None:
+    """Add X'r."""
+    for k in range(p):
+        column, s = XT[k], 0.0
+        for j in range(rows):
+            s += r[j] * column[j]
+        total[k] += s
+
+
+@_sums
+def _add_cross(XT: Any, w: Any, rows: int, p: int, left: Any, right: Any, matrix: Any) -> None:
+    """Add the lower triangle of X' diag(w) X, two columns by two; row p of XT may be anything."""
+    for k in range(0, p, 2):
+        column, next_column = XT[k], XT[k + 1]
+        for j in range(rows):
+            left[j] = w[j] * column[j]
+        for j in range(rows):
+            right[j] = w[j] * next_column[j]
+        for h in range(0, k + 1, 2):
+            one, two = XT[h], XT[h + 1]
+            s_00, s_01, s_10, s_11 = 0.0, 0.0, 0.0, 0.0
+            for j in range(rows):
+                s_00 += left[j] * one[j]
+                s_01 += left[j] * two[j]
+                s_10 += right[j] * one[j]
+                s_11 += right[j] * two[j]
+            matrix[k, h] += s_00
+            matrix[k, h + 1] += s_01
+            matrix[k + 1, h] += s_10
+            matrix[k + 1, h + 1] += s_11
+
+
+@_sums
+def _total(rows: Any, first: int, last: int) -> float:
+    s = 0.0
+    for j in range(first, last):
+        s += rows[j]
+    return s
+
+
+@_sums
+def _add_sums(
+    XT: Any, b_2: Any, b_3: Any, b_4: Any, first: int, last: int, p: int, s: Any, a: Any
+) -> None:
+    """Add the sums s_2, s_3, s_4 and a_2, a_3, a_4 of the rows of a group."""
+    s_2, s_3, s_4 = 0.0, 0.0, 0.0
+    for j in range(first, last):
+        s_2 += b_2[j]
+        s_3 += b_3[j]
+        s_4 += b_4[j]
+    s[0] += s_2
+    s[1] += s_3
+    s[2] += s_4
+    for k in range(p):
+        column = XT[k]
+        s_2, s_3, s_4 = 0.0, 0.0, 0.0
+        for j in range(first, last):
+            s_2 += b_2[j] * column[j]
+            s_3 += b_3[j] * column[j]
+            s_4 += b_4[j] * column[j]
+        a[0, k] += s_2
+        a[1, k] += s_3
+        a[2, k] += s_4
+
+
+@_exact
+def _shift(eta: Any, starts: Any, g_0: int, g_1: int, base: int, u: Any, at_row: Any) -> None:
+    """Fill the linear predictor with the random intercepts of the groups g_0 to g_1."""
+    for g in range(g_0, g_1):
+        u_g = u[g]
+        for j in range(starts[g] - base, starts[g + 1] - base):
+            at_row[j] = eta[j] + u_g
+
+
+# Modes -------------------------------------------------------------------------------------------
+
+
+@_exact
+def _find_modes(
+    poisson: bool,
+    eta: Any,
+    y: Any,
+    trials: Any,
+    starts: Any,
+    g_0: int,
+    g_1: int,
+    tau: float,
+    u: Any,
+    at_row: Any,
+    r: Any,
+    b_2: Any,
+    search: Any,
+) -> int:
+    r"""Find the modes of a block by Newton's method inside brackets; return how many were not.
+
+    :math:`g_\mu` falls strictly in :math:`\mu`, so its sign says on which side the mode lies. A
+    Newton step that leaves the bracket, or is not half the step before, gives way to the bracket's
+    middle: Newton's method alone can cycle. Where g_u is so flat that rounding hides the mode, a
+    point where it is zero to rounding is taken, or the bracket's end when it has closed. The
+    groups of a block step together; those that are done keep their mode.
+    """
+    base = starts[g_0]
+    rows = starts[g_1] - base
+    lower, upper, last, done = search[0], search[1], search[2], search[3]
+    for g in range(g_0, g_1):
+        first, end = starts[g] - base, starts[g + 1] - base
+        successes, mass, largest = 0.0, 0.0, -np.inf
+        for j in range(first, end):
+            successes += y[j]
+            mass += trials[j]
+            largest = max(largest, eta[j])
+        i = g - g_0
+        # g_mu is negative above tau^2 sum y, as the mean of y is positive; and positive where even
+        # sum_j m_j exp(eta_j + mu), which is above the mean, is small
+        upper[i] = tau**2 * successes
+        lower[i] = -(max(1.0, largest + np.log(mass) + 2.0 * np.log(tau)) + 1.0)
+        u[g] = min(max(u[g], lower[i]), upper[i])
+        last[i] = upper[i] - lower[i]
+        done[i] = 0.0
+    left = g_1 - g_0
+    for iteration in range(MODE_ITERATIONS):
+        for c in range(0, rows, CHUNK):  # a larger group has room for its sums only
+            end_of_chunk = min(rows, c + CHUNK)
+            size = end_of_chunk - c
+            if rows <= CHUNK:
+                _shift(eta, starts, g_0, g_1, base, u, at_row)
+            else:
+                for j in range(size):
+                    at_row[j] = eta[c + j] + u[g_0]
+            _scores(poisson, at_row[:size], y[c:end_of_chunk], trials[c:end_of_chunk], r, b_2)
+            if rows > CHUNK:
+                if c == 0:
+                    search[4, 0], search[5, 0], search[6, 0] = 0.0, 0.0, 0.0
+                search[4, 0] += _total(r, 0, size)
+                search[5, 0] += _total(b_2, 0, size)
+                for j in range(size):
+                    search[6, 0] += abs(r[j])
+        for g in range(g_0, g_1):
+            i = g - g_0
+            if done[i] != 0.0:
+                continue
+            if rows > CHUNK:
+                score, s_2, terms = search[4, 0], search[5, 0], search[6, 0]
+            else:
+                first, end = starts[g] - base, starts[g + 1] - base
+                score, s_2, terms = _total(r, first, end), _total(b_2, first, end), 0.0
+                if iteration >= MODE_ITERATIONS_WITHOUT_TEST:
+                    for j in range(first, end):
+                        terms += abs(r[j])
+            u_g = u[g]
+            g_u = score - u_g / tau**2  # eq-g_u
+            g_uu = -s_2 - 1.0 / tau**2  # eq-g_uu
+            if g_u > 0.0:
+                lower[i] = u_g
+            if g_u < 0.0:
+                upper[i] = u_g
+            new = u_g - g_u / g_uu
+            if abs(new - u_g) <= MODE_STEP_TOLERANCE * np.sqrt(1.0 + abs(u_g)):
+                u[g] = new
+                done[i] = 1.0
+                left -= 1
+                continue
+            if iteration >= MODE_ITERATIONS_WITHOUT_TEST:
+                terms += abs(u_g) / tau**2
+                if (np.isfinite(g_u) and abs(g_u) <= MODE_ROUNDING * terms) or (
+                    upper[i] - lower[i] <= MODE_ROUNDING * abs(u_g)
+                ):
+                    done[i] = 1.0
+                    left -= 1
+                    continue
+            if not (lower[i] < new < upper[i] and abs(new - u_g) <= 0.5 * last[i]):
+                new = 0.5 * (lower[i] + upper[i])
+            last[i] = abs(new - u_g)
+            u[g] = new
+        if left == 0:
+            return 0
+    return left
+
+
+# One group, after its sums -----------------------------------------------------------------------
+
+
+@_exact
+def _at_mode(
+    tau: float,
+    u: float,
+    s: Any,
+    a: Any,
+    p: int,
+    mu_theta: Any,
+    D_theta: Any,
+    g_uu_theta: Any,
+    g_uuu_theta: Any,
+) -> float:
+    """Fill the first derivatives of the mode and of D, and what they need; return D."""
+    s_2, s_3 = s[0], s[1]
+    D = s_2 + 1.0 / tau**2
+    for k in range(p):
+        mu_theta[k] = -a[0, k] / D  # eq-mu_b
+        g_uu_theta[k] = -a[1, k]  # eq-g_uub
+        g_uuu_theta[k] = -a[2, k]  # eq-g_uuub
+    mu_theta[p] = (2.0 * u / tau**2) / D  # eq-mu_t
+    g_uu_theta[p] = 2.0 / tau**2
+    g_uuu_theta[p] = 0.0
+    for k in range(p + 1):
+        # the total derivative, along the mode: eq-omega_b is -omega^3 / 2 times this
+        D_theta[k] = s_3 * mu_theta[k] - g_uu_theta[k]
+    return D
+
+
+@_exact
+def _add_second(
+    weight_mode: float,
+    weight_D: float,
+    tau: float,
+    u: float,
+    D: float,
+    s: Any,
+    mu_theta: Any,
+    g_uu_theta: Any,
+    g_uuu_theta: Any,
+    p: int,
+    along_mu: Any,
+    tail: Any,
+) -> None:
+    r"""Add the second derivatives of the mode and of D, with a weight each.
+
+    .. math::
+        D\,\hat\mu_{\theta\theta'} &= g_{\mu\mu\mu}\hat\mu_\theta\hat\mu_{\theta'} +
+        \hat\mu_\theta g_{\mu\mu\theta'} + g_{\mu\mu\theta}\hat\mu_{\theta'} + g_{\mu\theta\theta'}
+        \\
+        -D_{\theta\theta'} &= g_{\mu\mu\mu}\hat\mu_{\theta\theta'} +
+        g_{\mu\mu\mu\mu}\hat\mu_\theta\hat\mu_{\theta'} + \hat\mu_\theta g_{\mu\mu\mu\theta'} +
+        g_{\mu\mu\mu\theta}\hat\mu_{\theta'} + g_{\mu\mu\theta\theta'}
+
+    (eq-mu_bb and, through D, eq-omega_bb). What is an outer product goes to `along_mu`, the vector
+    v in mu_theta v' + v mu_theta'; what is a sum of x x' over rows goes to the weights of b''' and
+    b'''' in ``tail[0]`` and ``tail[1]``, and the Gaussian term's own to the entry of log tau,
+    ``tail[2]``.
+    """
+    g_uuu, g_uuuu = -s[1], -s[2]
+    w = (weight_mode - weight_D * g_uuu) / D
+    scale = 0.5 * (w * g_uuu - weight_D * g_uuuu)
+    for k in range(p + 1):
+        along_mu[k] += scale * mu_theta[k] + w * g_uu_theta[k] - weight_D * g_uuu_theta[k]
+    tail[0] -= w
+    tail[1] += weight_D
+    tail[2] += 4.0 * weight_D / tau**2 - 4.0 * w * u / tau**2
+
+
+@_exact
+def _add_pairs(q: int, left: Any, right: Any, matrix: Any) -> None:
+    """Add left right' + right left' to the lower triangle."""
+    for k in range(q):
+        for h in range(k + 1):
+            matrix[k, h] += left[k] * right[h] + right[k] * left[h]
+
+
+@_exact
+def _add_square(q: int, weight: float, vector: Any, matrix: Any) -> None:
+    """Add weight times vector vector' to the lower triangle."""
+    for k in range(q):
+        scaled = weight * vector[k]
+        for h in range(k + 1):
+            matrix[k, h] += scaled * vector[h]
+
+
+@_exact
+def _finish_laplace(
+    tau: float,
+    u: float,
+    s: Any,
+    a: Any,
+    p: int,
+    vectors: Any,
+    gradient: Any,
+    matrix: Any,
+    tail: Any,
+) -> float:
+    """Add a group's part of the gradient and the Hessian, and return that of the value.
+
+    Its log density, and what it gives to the gradient and the Hessian, are summed with the rows.
+    """
+    mu_theta, D_theta, g_uu_theta, g_uuu_theta = vectors[0], vectors[1], vectors[2], vectors[3]
+    along_mu = vectors[4]
+    D = _at_mode(tau, u, s, a, p, mu_theta, D_theta, g_uu_theta, g_uuu_theta)
+    ratio = (u / tau) ** 2
+    # eq-l_1; the -1 of g_tau and the 1 of -D_tau / 2D are cancelled by hand, so that it stays
+    # exact as tau falls
+    for k in range(p):
+        gradient[k] -= 0.5 * D_theta[k] / D
+    gradient[p] += ratio - s[0] / D - 0.5 * s[1] * mu_theta[p] / D
+    # eq-l_2: g_uu mu_theta mu_theta' is the total derivative's, -log(D)/2 gives the rest
+    for k in range(p + 1):
+        along_mu[k] = 0.5 * D * mu_theta[k]
+    tail[2] -= 2.0 * ratio
+    _add_second(0.0, -0.5 / D, tau, u, D, s, mu_theta, g_uu_theta, g_uuu_theta, p, along_mu, tail)
+    _add_pairs(p + 1, mu_theta, along_mu, matrix)
+    _add_square(p + 1, 0.5 / D**2, D_theta, matrix)
+    # log(sqrt(2 pi) omega) + g with the constants cancelled; eq-l
+    return -0.5 * ratio - 0.5 * np.log1p(tau**2 * s[0])
+
+
+@_exact
+def _finish_nodes(
+    adaptive: bool,
+    tau: float,
+    u: float,
+    s: Any,
+    a: Any,
+    p: int,
+    z: Any,
+    weights: Any,
+    scores: Any,
+    s_2_nodes: Any,
+    g_b_nodes: Any,
+    a_2_nodes: Any,
+    vectors: Any,
+    gradient: Any,
+    matrix: Any,
+    tail: Any,
+) -> float:
+    r"""Add a group's part by a rule with nodes :math:`u_k = c + \sqrt2\,\sigma z_k`.
+
+    The adaptive rule has the mode for c and omega for sigma, the ordinary rule 0 and tau; both
+    move with theta. The `weights` are the nodes' shares of the sum. Return the log of the scale.
+    """
+    q = p + 1
+    mu_theta, D_theta, g_uu_theta, g_uuu_theta = vectors[0], vectors[1], vectors[2], vectors[3]
+    along_mu, along_sigma = vectors[4], vectors[5]
+    sigma_theta, mean, g_u_0, g_u_1 = vectors[6], vectors[7], vectors[8], vectors[9]
+    if adaptive:
+        D = _at_mode(tau, u, s, a, p, mu_theta, D_theta, g_uu_theta, g_uuu_theta)
+        centre, sigma = u, D**-0.5
+        for k in range(q):
+            sigma_theta[k] = -0.5 * sigma**3 * D_theta[k]  # eq-omega_b, eq-omega_t
+    else:
+        D, centre, sigma = 1.0, 0.0, tau
+        for k in range(q):
+            mu_theta[k] = 0.0
+            sigma_theta[k] = 0.0
+        sigma_theta[p] = tau
+    nodes = len(z)
+    for h in range(q):
+        mean[h] = 0.0
+        g_u_0[h] = 0.0
+        g_u_1[h] = 0.0
+    g_uu_00, g_uu_01, g_uu_11, along_c, along_s = 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(nodes):
+        weight, zeta = weights[k], math.sqrt(2.0) * z[k]
+        u_k = centre + zeta * sigma
+        g_u = scores[k] - u_k / tau**2
+        g_uu = -s_2_nodes[k] - 1.0 / tau**2
+        # the total derivative of g(u_k), with the node's movement; it replaces g_b
+        for h in range(p):
+            g_u_theta = -a_2_nodes[k, h]
+            g_u_0[h] += weight * g_u_theta
+            g_u_1[h] += weight * zeta * g_u_theta
+            g_b_nodes[k, h] += g_u * (mu_theta[h] + zeta * sigma_theta[h])
+            mean[h] += weight * g_b_nodes[k, h]
+        g_u_theta = 2.0 * u_k / tau**2
+        g_u_0[p] += weight * g_u_theta
+        g_u_1[p] += weight * zeta * g_u_theta
+        in_tau = (u_k / tau) ** 2 - 1.0 + g_u * (mu_theta[p] + zeta * sigma_theta[p])
+        g_b_nodes[k, p] = in_tau
+        mean[p] += weight * in_tau
+        g_uu_00 += weight * g_uu
+        g_uu_01 += weight * zeta * g_uu
+        g_uu_11 += weight * zeta**2 * g_uu
+        along_c += weight * g_u
+        along_s += weight * zeta * g_u
+        tail[2] -= 2.0 * weight * (u_k / tau) ** 2
+    for k in range(nodes):
+        for h in range(q):
+            g_b_nodes[k, h] -= mean[h]
+        _add_square(q, weights[k], g_b_nodes[k], matrix)
+    for h in range(q):
+        along_mu[h] = g_u_0[h] + 0.5 * g_uu_00 * mu_theta[h] + g_uu_01 * sigma_theta[h]
+        along_sigma[h] = g_u_1[h] + 0.5 * g_uu_11 * sigma_theta[h]
+        gradient[h] += mean[h]
+    if adaptive:
+        # log omega, and the second derivatives of the nodes: all that is left are those of mu
+        # and D with a weight a group
+        for h in range(q):
+            gradient[h] -= 0.5 * D_theta[h] / D
+        _add_second(
+            along_c,
+            -0.5 / D - 0.5 * along_s * sigma**3,
+            tau,
+            u,
+            D,
+            s,
+            mu_theta,
+            g_uu_theta,
+            g_uuu_theta,
+            p,
+            along_mu,
+            tail,
+        )
+        _add_square(q, 0.5 / D**2 + 0.75 * along_s * sigma**5, D_theta, matrix)
+        _add_pairs(q, mu_theta, along_mu, matrix)
+    else:
+        gradient[p] += 1.0
+        tail[2] += along_s * tau
+    _add_pairs(q, sigma_theta, along_sigma, matrix)
+    return 0.5 * np.log(2.0) + np.log(sigma)
+
+
+# One group at its nodes --------------------------------------------------------------------------
+
+
+@_sums
+def _add_node(
+    XT: Any, r: Any, b_2: Any, first: int, rows: int, at: int, p: int, g_b: Any, a_2: Any
+) -> None:
+    """Add sum r x and sum b'' x of the rows of a group at one node."""
+    for k in range(p):
+        column = XT[k]
+        s, t = 0.0, 0.0
+        for j in range(rows):
+            s += r[at + j] * column[first + j]
+            t += b_2[at + j] * column[first + j]
+        g_b[k] += s
+        a_2[k] += t
+
+
+@_exact
+def _at_nodes(
+    eta: Any, y: Any, trials: Any, size: int, centre: float, scale: float, z: Any, flat: Any
+) -> None:
+    """Lay the rows of a chunk out once for each node in `z`, one copy after the other."""
+    at_row, y_flat, trials_flat = flat[0], flat[1], flat[2]
+    for i in range(len(z)):
+        u_k, at = centre + scale * z[i], i * size
+        for j in range(size):
+            at_row[at + j] = eta[j] + u_k
+        for j in range(size):
+            y_flat[at + j] = y[j]
+        for j in range(size):
+            trials_flat[at + j] = trials[j]
+
+
+@_exact
+def _nodes_of_group(
+    poisson: bool,
+    X: Any,
+    XT: Any,
+    loaded: bool,
+    eta: Any,
+    y: Any,
+    trials: Any,
+    first: int,
+    rows: int,
+    row_of_X: int,
+    p: int,
+    tau: float,
+    centre: float,
+    sigma: float,
+    z: Any,
+    log_w: Any,
+    flat: Any,
+    weights: Any,
+    scores: Any,
+    s_2_nodes: Any,
+    g_b_nodes: Any,
+    a_2_nodes: Any,
+    weight_2: Any,
+) -> float:
+    """Fill the sums of a group at its nodes, the nodes' weights, and the rows' mean b''.
+
+    As many nodes at a time as fit in a chunk, so that groups of few rows fill it, too. Return
+    the log of the sum over nodes (eq-adaptive and eq-ordinary, without the scale).
+    """
+    log_f, r, b_2 = flat[3], flat[4], flat[5]
+    nodes, scale = len(z), math.sqrt(2.0) * sigma
+    for k in range(nodes):
+        u_k = centre + scale * z[k]  # eq-adaptive_nodes
+        log_normal = -0.5 * (u_k / tau) ** 2 - np.log(tau) - 0.5 * np.log(2.0 * np.pi)
+        weights[k] = log_w[k] + z[k] ** 2 + log_normal
+        scores[k], s_2_nodes[k] = 0.0, 0.0
+        for h in range(p):
+            g_b_nodes[k, h] = 0.0
+            a_2_nodes[k, h] = 0.0
+    for c in range(0, rows, CHUNK):
+        size = min(CHUNK, rows - c)
+        if not loaded:
+            _load(X, row_of_X + c, size, XT)
+        at, together = first + c, CHUNK // size
+        for k_0 in range(0, nodes, together):
+            count = min(together, nodes - k_0)
+            z_part = z[k_0 : k_0 + count]
+            _at_nodes(eta[at:], y[at:], trials[at:], size, centre, scale, z_part, flat)
+            n = count * size
+            _densities(poisson, flat[0, :n], flat[1], flat[2], log_f, r, b_2)
+            for i in range(count):
+                k, here, end = k_0 + i, i * size, (i + 1) * size
+                weights[k] += _total(log_f, here, end)
+                scores[k] += _total(r, here, end)
+                s_2_nodes[k] += _total(b_2, here, end)
+                row_of_chunk = first if loaded else 0
+                _add_node(XT, r, b_2, row_of_chunk, size, here, p, g_b_nodes[k], a_2_nodes[k])
+
+    largest, total = -np.inf, 0.0
+    for k in range(nodes):
+        largest = max(largest, weights[k])
+    for k in range(nodes):
+        weights[k] = np.exp(weights[k] - largest)
+        total += weights[k]
+    for k in range(nodes):
+        weights[k] /= total
+
+    for j in range(first, first + rows):
+        weight_2[j] = 0.0
+    for c in range(0, rows, CHUNK):
+        size = min(CHUNK, rows - c)
+        at, together = first + c, CHUNK // size
+        for k_0 in range(0, nodes, together):
+            count = min(together, nodes - k_0)
+            if rows * nodes > CHUNK:  # otherwise b'' is still there
+                z_part = z[k_0 : k_0 + count]
+                _at_nodes(eta[at:], y[at:], trials[at:], size, centre, scale, z_part, flat)
+                _scores(poisson, flat[0, : count * size], flat[1], flat[2], r, b_2)
+            for i in range(count):
+                weight, here = weights[k_0 + i], i * size
+                for j in range(size):
+                    weight_2[at + j] += weight * b_2[here + j]
+    return largest + np.log(total)
+
+
+# Slabs -------------------------------------------------------------------------------------------
+
+
+@_exact
+def evaluate(
+    first_slab: int,
+    last_slab: int,
+    slabs: Any,
+    blocks: Any,
+    starts: Any,
+    X: Any,
+    y: Any,
+    offset: Any,
+    trials: Any,
+    poisson: bool,
+    beta: Any,
+    tau: float,
+    rule: int,
+    z: Any,
+    log_w: Any,
+    u: Any,
+    information: Any,
+    values: Any,
+    gradients: Any,
+    hessians: Any,
+    lost: Any,
+) -> None:
+    r"""Sum value, gradient and Hessian of the groups of some slabs.
+
+    Parameters
+    ----------
+    first_slab, last_slab : int
+        Which slabs.
+    slabs, blocks, starts : ndarray of int
+        First block of each slab, first group of each block, first row of each group; each with
+        an end.
+    X, y, offset, trials : ndarray
+        Rows, sorted by group. An empty `offset` is zero, and an empty `trials` one for every row.
+    poisson : bool
+        Whether the outcomes are counts without a bound.
+    beta, tau
+        Parameters; tau above zero.
+    rule : int
+        `LAPLACE`, `ADAPTIVE` or `ORDINARY`.
+    z, log_w : ndarray of shape (K,)
+        Nodes and log weights.
+    u : ndarray of shape (m,)
+        Where the search for the modes starts; on return, the modes. Not used by the ordinary rule,
+        as little as the next one.
+    information : ndarray of shape (m,)
+        On return, the sum of b'' at the mode of each group, s_2.
+    values, gradients, hessians : ndarray of shapes (S,), (S, p + 1), (S, p + 1, p + 1)
+        Where the sums of each slab go; of the Hessian the lower triangle.
+    lost : ndarray of shape (S,)
+        Number of groups whose mode was not found.
+    """
+    p = len(beta)
+    q = p + 1
+    nodes = len(z)
+    most = 0
+    for b in range(slabs[first_slab], slabs[last_slab]):
+        most = max(most, starts[blocks[b + 1]] - starts[blocks[b]])
+    room = max(most, 1)
+    chunk = min(room, CHUNK)
+    XT = np.zeros((p + (p & 1), chunk))
+    eta = np.empty(room)
+    at_row, r, b_2, b_3, b_4 = (
+        np.empty(chunk),
+        np.empty(chunk),
+        np.empty(chunk),
+        np.empty(chunk),
+        np.empty(chunk),
+    )
+    log_f, w, left, right = np.empty(chunk), np.empty(chunk), np.empty(chunk), np.empty(chunk)
+    zeros, ones = np.zeros(0), np.ones(room if len(trials) == 0 else 0)
+    search = np.empty((7, chunk))
+    s, a, tail = np.empty(3), np.empty((3, p)), np.empty(3)
+    vectors = np.empty((10, q))
+    flat = np.empty((6, 0 if rule == LAPLACE else CHUNK))
+    weight_2 = np.empty(room if rule != LAPLACE else 0)
+    weights, scores, s_2_nodes = np.empty(nodes), np.empty(nodes), np.empty(nodes)
+    g_b_nodes, a_2_nodes = np.empty((nodes, q)), np.empty((nodes, p))
+
+    for slab in range(first_slab, last_slab):
+        value = 0.0
+        gradient, matrix = np.zeros(q), np.zeros((q, q))
+        cross = np.zeros((p + (p & 1), p + (p & 1)))
+        in_tau = 0.0
+        for b in range(slabs[slab], slabs[slab + 1]):
+            g_0, g_1 = blocks[b], blocks[b + 1]
+            base = starts[g_0]
+            rows = starts[g_1] - base
+            y_b = y[base : base + rows]
+            trials_b = ones[:rows] if len(trials) == 0 else trials[base : base + rows]
+            several = rows > CHUNK  # then the block is one group
+            for c in range(0, rows, CHUNK):
+                size = min(CHUNK, rows - c)
+                _load(X, base + c, size, XT)
+                part = zeros if len(offset) == 0 else offset[base + c : base + c + size]
+                _linear(XT, size, beta, part, eta[c:])
+            if rule != ORDINARY:
+                lost[slab] += _find_modes(
+                    poisson, eta, y_b, trials_b, starts, g_0, g_1, tau, u, at_row, r, b_2, search
+                )
+
+            # sums at the mode; a larger group takes them chunk by chunk
+            if rule != ORDINARY:
+                for k in range(3):
+                    s[k] = 0.0
+                    for h in range(p):
+                        a[k, h] = 0.0
+                for c in range(0, rows, CHUNK):
+                    size = min(CHUNK, rows - c)
+                    if several:
+                        _load(X, base + c, size, XT)
+                        for j in range(size):
+                            at_row[j] = eta[c + j] + u[g_0]
+                    else:
+                        _shift(eta, starts, g_0, g_1, base, u, at_row)
+                    part_y, part_trials = y_b[c : c + size], trials_b[c : c + size]
+                    _densities(poisson, at_row[:size], part_y, part_trials, log_f, r, b_2)
+                    _higher(poisson, at_row[:size], part_trials, b_3, b_4)
+                    if rule == LAPLACE:
+                        value += _total(log_f, 0, size)
+                        _add_score(XT, r, size, p, gradient)
+                    if several:
+                        _add_sums(XT, b_2, b_3, b_4, 0, size, p, s, a)
+
+            for g in range(g_0, g_1):
+                first, end = starts[g] - base, starts[g + 1] - base
+                if rule != ORDINARY and not several:
+                    for k in range(3):
+                        s[k] = 0.0
+                        for h in range(p):
+                            a[k, h] = 0.0
+                    _add_sums(XT, b_2, b_3, b_4, first, end, p, s, a)
+                if rule != ORDINARY:
+                    information[g] = s[0]
+                tail[0], tail[1], tail[2] = 0.0, 0.0, 0.0
+                if rule == LAPLACE:
+                    value += _finish_laplace(tau, u[g], s, a, p, vectors, gradient, matrix, tail)
+                else:
+                    centre, sigma = 0.0, tau
+                    if rule == ADAPTIVE:
+                        centre, sigma = u[g], (s[0] + 1.0 / tau**2) ** -0.5
+                    value += _nodes_of_group(
+                        poisson,
+                        X,
+                        XT,
+                        not several,
+                        eta,
+                        y_b,
+                        trials_b,
+                        first,
+                        end - first,
+                        base + first,
+                        p,
+                        tau,
+                        centre,
+                        sigma,
+                        z,
+                        log_w,
+                        flat,
+                        weights,
+                        scores,
+                        s_2_nodes,
+                        g_b_nodes,
+                        a_2_nodes,
+                        weight_2,
+                    )
+                    value += _finish_nodes(
+                        rule == ADAPTIVE,
+                        tau,
+                        u[g],
+                        s,
+                        a,
+                        p,
+                        z,
+                        weights,
+                        scores,
+                        s_2_nodes,
+                        g_b_nodes,
+                        a_2_nodes,
+                        vectors,
+                        gradient,
+                        matrix,
+                        tail,
+                    )
+                in_tau += tail[2]
+                # the weight of each row in the one cross-product
+                if not several:
+                    if rule == LAPLACE:
+                        for j in range(first, end):
+                            w[j] = tail[0] * b_3[j] + tail[1] * b_4[j] - b_2[j]
+                    elif rule == ADAPTIVE:
+                        for j in range(first, end):
+                            w[j] = tail[0] * b_3[j] + tail[1] * b_4[j] - weight_2[j]
+                    else:
+                        for j in range(first, end):
+                            w[j] = -weight_2[j]
+            if not several:
+                _add_cross(XT, w, rows, p, left, right, cross)
+            else:
+                for c in range(0, rows, CHUNK):
+                    size = min(CHUNK, rows - c)
+                    _load(X, base + c, size, XT)
+                    if rule == ORDINARY:
+                        for j in range(size):
+                            w[j] = -weight_2[c + j]
+                    else:
+                        for j in range(size):
+                            at_row[j] = eta[c + j] + u[g_0]
+                        part_y, part_trials = y_b[c : c + size], trials_b[c : c + size]
+                        _scores(poisson, at_row[:size], part_y, part_trials, r, b_2)
+                        _higher(poisson, at_row[:size], part_trials, b_3, b_4)
+                        for j in range(size):
+                            w_2 = b_2[j] if rule == LAPLACE else weight_2[c + j]
+                            w[j] = tail[0] * b_3[j] + tail[1] * b_4[j] - w_2
+                    _add_cross(XT, w, size, p, left, right, cross)
+        values[slab] = value
+        for k in range(q):
+            gradients[slab, k] = gradient[k]
+            for h in range(k + 1):
+                hessians[slab, k, h] = matrix[k, h] + (cross[k, h] if k < p else 0.0)
+        hessians[slab, p, p] += in_tau
+
+
+@_exact
+def evaluate_without(
+    first_slab: int,
+    last_slab: int,
+    slabs: Any,
+    blocks: Any,
+    starts: Any,
+    X: Any,
+    y: Any,
+    offset: Any,
+    trials: Any,
+    poisson: bool,
+    beta: Any,
+    values: Any,
+    gradients: Any,
+    hessians: Any,
+    scores: Any,
+    information: Any,
+) -> None:
+    r"""Sum value, gradient and Hessian without random intercepts, as in `evaluate`.
+
+    `scores` and `information`, of shape (m,), take the sums of y - b' and of b'' of each group: of
+    them the derivative of the log-likelihood in tau squared at zero is made.
+    """
+    p = len(beta)
+    XT = np.zeros((p + (p & 1), CHUNK))
+    eta, log_f, r, b_2, w = (
+        np.empty(CHUNK),
+        np.empty(CHUNK),
+        np.empty(CHUNK),
+        np.empty(CHUNK),
+        np.empty(CHUNK),
+    )
+    left, right, zeros, ones = np.empty(CHUNK), np.empty(CHUNK), np.zeros(0), np.ones(CHUNK)
+    for slab in range(first_slab, last_slab):
+        value = 0.0
+        gradient, cross = np.zeros(p), np.zeros((p + (p & 1), p + (p & 1)))
+        for b in range(slabs[slab], slabs[slab + 1]):
+            g_0, g_1 = blocks[b], blocks[b + 1]
+            base = starts[g_0]
+            rows = starts[g_1] - base
+            for g in range(g_0, g_1):
+                scores[g], information[g] = 0.0, 0.0
+            for c in range(0, rows, CHUNK):
+                size = min(CHUNK, rows - c)
+                at = base + c
+                _load(X, at, size, XT)
+                part = zeros if len(offset) == 0 else offset[at : at + size]
+                _linear(XT, size, beta, part, eta)
+                part_trials = ones[:size] if len(trials) == 0 else trials[at : at + size]
+                _densities(poisson, eta[:size], y[at : at + size], part_trials, log_f, r, b_2)
+                value += _total(log_f, 0, size)
+                _add_score(XT, r, size, p, gradient)
+                for j in range(size):
+                    w[j] = -b_2[j]
+                _add_cross(XT, w, size, p, left, right, cross)
+                if rows > CHUNK:
+                    scores[g_0] += _total(r, 0, size)
+                    information[g_0] += _total(b_2, 0, size)
+                else:
+                    for g in range(g_0, g_1):
+                        first, end = starts[g] - base, starts[g + 1] - base
+                        scores[g] = _total(r, first, end)
+                        information[g] = _total(b_2, first, end)
+        values[slab] = value
+        for k in range(p):
+            gradients[slab, k] = gradient[k]
+            for h in range(k + 1):
+                hessians[slab, k, h] = cross[k, h]
+
+
+@_sums
+def look_through(
+    first_slab: int,
+    last_slab: int,
+    slabs: Any,
+    blocks: Any,
+    starts: Any,
+    X: Any,
+    grams: Any,
+    sums: Any,
+    lowest: Any,
+    highest: Any,
+) -> None:
+    """Sum X'X and X'1 of the rows of some slabs, and find each column's smallest and largest entry.
+
+    A NaN or an infinity anywhere makes an entry of the sum's diagonal NaN or infinite.
+    """
+    p = X.shape[1]
+    XT = np.zeros((p + (p & 1), CHUNK))
+    w, left, right = np.ones(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    for slab in range(first_slab, last_slab):
+        cross = np.zeros((p + (p & 1), p + (p & 1)))
+        total = np.zeros(p)
+        for k in range(p):
+            lowest[slab, k] = np.inf
+            highest[slab, k] = -np.inf
+        last_row = starts[blocks[slabs[slab + 1]]]
+        for at in range(starts[blocks[slabs[slab]]], last_row, CHUNK):
+            size = min(CHUNK, last_row - at)
+            _load(X, at, size, XT)
+            _add_cross(XT, w, size, p, left, right, cross)
+            _add_score(XT, w, size, p, total)
+            for k in range(p):
+                column, low, high = XT[k], lowest[slab, k], highest[slab, k]
+                for j in range(size):
+                    low = min(low, column[j])
+                    high = max(high, column[j])
+                lowest[slab, k], highest[slab, k] = low, high
+        for k in range(p):
+            sums[slab, k] = total[k]
+            for h in range(k + 1):
+                grams[slab, k, h] = cross[k, h]
+
+
+@_exact
+def sort_by_code(codes: Any, groups: int, order: Any, starts: Any) -> None:
+    """Fill the order of the rows by code, which keeps that within a code, and each code's first."""
+    counts = np.zeros(groups + 1, np.int64)
+    for j in range(len(codes)):
+        counts[codes[j] + 1] += 1
+    for g in range(groups):
+        counts[g + 1] += counts[g]
+        starts[g] = counts[g]
+    starts[groups] = len(codes)
+    for j in range(len(codes)):
+        order[counts[codes[j]]] = j
+        counts[codes[j]] += 1
+
+
+@_exact
+def pack(starts: Any) -> Any:
+    """Return the first group of each block, and the end."""
+    m = len(starts) - 1
+    blocks = np.empty(m + 1, np.int64)
+    count, first = 0, 0
+    for g in range(m):
+        if g == first or starts[g + 1] - starts[first] <= CHUNK:
+            continue
+        blocks[count] = first
+        count += 1
+        first = g
+    blocks[count] = first
+    blocks[count + 1] = m
+    return blocks[: count + 2].copy()

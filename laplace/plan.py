@@ -1,0 +1,102 @@
+"""How the rows are cut for the compiled kernels, and the threads that run them."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Below this many numbers to read (rows times columns times nodes), waking a thread costs more than
+# it brings.
+WORTH_A_THREAD = 100_000
+
+_pool: ThreadPoolExecutor | None = None
+
+
+class Plan:
+    """Blocks of whole groups, and slabs of blocks; they depend on the sizes of the groups alone.
+
+    Parameters
+    ----------
+    starts : ndarray of shape (m + 1,)
+        First row of each group, and the number of rows.
+    """
+
+    def __init__(self, starts: NDArray[np.int64]) -> None:
+        self.starts = starts
+
+    @cached_property
+    def blocks(self) -> NDArray[np.int64]:
+        """First group of each block, and the number of groups."""
+        from laplace import kernels
+
+        blocks: NDArray[np.int64] = kernels.pack(self.starts)
+        return blocks
+
+    @cached_property
+    def slabs(self) -> NDArray[np.int64]:
+        """First block of each slab, and the number of blocks; slabs are of about equal size."""
+        from laplace.kernels import MOST_SLABS
+
+        row = self.starts[self.blocks]
+        cuts = np.linspace(0, row[-1], min(MOST_SLABS, len(row) - 1) + 1)
+        return np.unique(np.searchsorted(row, cuts)).astype(np.int64)
+
+    @property
+    def count(self) -> int:
+        """Number of slabs."""
+        return len(self.slabs) - 1
+
+    def run(self, kernel: Any, *arguments: Any, work: int) -> None:
+        """Call a kernel for all slabs, on as many threads as are worth it.
+
+        Parameters
+        ----------
+        kernel : callable
+            Takes the first slab, the end, the slabs, the blocks, and the arguments.
+        work : int
+            How many numbers it reads.
+        """
+        slabs, blocks = self.slabs, self.blocks
+        count = min(threads(), self.count, work // WORTH_A_THREAD)
+        if count <= 1:
+            kernel(0, self.count, slabs, blocks, *arguments)
+            return
+        cuts = np.linspace(0, self.count, count + 1).astype(int).tolist()
+        pool = _threads_of(count - 1)
+        others = [
+            pool.submit(kernel, cuts[i], cuts[i + 1], slabs, blocks, *arguments)
+            for i in range(1, count)
+        ]
+        kernel(cuts[0], cuts[1], slabs, blocks, *arguments)
+        for other in others:
+            other.result()
+
+
+def threads() -> int:
+    """Return how many threads may run: NUMBA_NUM_THREADS, by default one a core."""
+    import numba
+
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+
+
+def _threads_of(count: int) -> ThreadPoolExecutor:
+    """Return a pool of at least as many threads."""
+    global _pool
+    if _pool is None or _pool._max_workers < count:
+        _pool = ThreadPoolExecutor(count, thread_name_prefix="laplace")
+    return _pool
+
+
+def _forget_threads() -> None:
+    """Let a forked process, which has none of its parent's threads, start its own."""
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
