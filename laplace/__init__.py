@@ -40,6 +40,7 @@ Symbol                              Name                Shape   Meaning
 from importlib.metadata import version
 
 from laplace import datasets, derivatives, families, published, quadrature, simulate
+from laplace.batch import fit_many
 from laplace.fit import ConvergenceWarning, Fit, fit
 from laplace.formula import fit_formula
 from laplace.grouped import GroupedData, SeparationError
@@ -59,6 +60,7 @@ __all__ = [
     "families",
     "fit",
     "fit_formula",
+    "fit_many",
     "loglik",
     "maximise",
     "published",

@@ -21,7 +21,6 @@ once, with :math:`\log\tau` in the place of :math:`\tau`.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 
 from laplace.families import BERNOULLI, Array, Family
 
@@ -199,6 +198,8 @@ def mode(x: Array, y: Array, beta: Array, tau: float, family: Family = BERNOULLI
 
     :math:`g_\mu` falls strictly in :math:`\mu`, so that it has one root.
     """
+    from scipy.optimize import brentq  # here, since the import takes longer than most fits
+
     lower, upper = -1.0, 1.0
     while g_u(x, y, lower, beta, tau, family) <= 0.0:
         lower *= 2.0

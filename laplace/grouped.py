@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from laplace.families import Array, Bernoulli, Family, and_more, named, read_only
 from laplace.plan import Plan
@@ -490,7 +489,7 @@ class Basis:
     @cached_property
     def inverse(self) -> Array:
         """Inverse of the triangle: derivative of beta in the coefficients; shape (p, p)."""
-        return np.asarray(solve_triangular(self.triangle, np.eye(self.data.p), check_finite=False))
+        return np.asarray(np.linalg.inv(self.triangle))
 
     @cached_property
     def rows(self) -> GroupedData:
@@ -503,7 +502,7 @@ class Basis:
 
     def back(self, coefficients: Array) -> Array:
         """Return the coefficients of the columns of X; also for columns of several vectors."""
-        return np.asarray(solve_triangular(self.triangle, coefficients, check_finite=False))
+        return np.asarray(self.inverse @ coefficients)
 
 
 def _root(matrix: Array) -> Array | None:
