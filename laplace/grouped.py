@@ -454,7 +454,7 @@ class Columns:
         plan.run(kernels.look_through, plan.starts, X, grams, sums, lowest, highest, work=X.size)
         lower = np.add.reduce(grams, axis=0)
         squares = np.diag(lower)
-        gram = lower + lower.T - np.diag(squares)
+        gram = lower + np.tril(lower, -1).T
         largest = np.maximum(highest.max(axis=0), -lowest.min(axis=0))
         plain = bool(
             np.all(np.isfinite(squares))
