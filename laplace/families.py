@@ -58,6 +58,9 @@ class Family(Protocol):
     def typical(self, y: Array) -> float:
         """Linear predictor of the mean outcome: where `predicted` has the mean of y."""
 
+    def attenuation(self, tau: float) -> tuple[float, float]:
+        """Factor and shift of the linear predictor when random intercepts are averaged out."""
+
     def largest(self, y: Array) -> Array:
         """Largest value that each outcome could have had."""
 
@@ -125,6 +128,10 @@ class Bernoulli:
     def typical(self, y: Array) -> float:
         """Return the logit of the share of ones."""
         return float(logit(np.mean(y)))
+
+    def attenuation(self, tau: float) -> tuple[float, float]:
+        """Return the factor of Zeger, Liang and Albert (1988), equation 3.1, about right."""
+        return float(1.0 / np.sqrt(1.0 + 0.346 * tau**2)), 0.0
 
     def largest(self, y: Array) -> Array:
         """Return ones, which take no memory."""
@@ -218,6 +225,10 @@ class Binomial:
         """Return the logit of the share of successes."""
         return float(logit(np.sum(y) / np.sum(self.trials)))
 
+    def attenuation(self, tau: float) -> tuple[float, float]:
+        """Return that for one trial."""
+        return BERNOULLI.attenuation(tau)
+
     def largest(self, y: Array) -> Array:
         """Return the number of trials."""
         return self.trials
@@ -289,6 +300,10 @@ class Poisson:
     def typical(self, y: Array) -> float:
         """Return the log of the mean count."""
         return float(np.log(np.mean(y)))
+
+    def attenuation(self, tau: float) -> tuple[float, float]:
+        r"""Return the shift: the mean of :math:`e^{u}` is :math:`e^{\tau^2/2}`."""
+        return 1.0, 0.5 * tau**2
 
     def largest(self, y: Array) -> Array:
         """Return infinity, which takes no memory: counts have no bound."""
