@@ -187,7 +187,8 @@ def fit(
     :math:`2\sqrt{p/n}`, where n counts 0/1 outcomes (trials). Its estimates always exist, with
     `tau` above zero, also where all outcomes are the same; and they have the asymptotic
     distribution of maximum likelihood. Standard errors come from the curvature of the
-    log-likelihood itself at the estimate, as in the paper.
+    log-likelihood itself at the estimate, as in the paper; where it does not fall in every
+    direction there, they are NaN, and ``conf_int(method="profile")`` is left.
 
     `laplace.penalties` says more, and holds the derivatives.
 
