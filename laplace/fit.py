@@ -27,7 +27,12 @@ from laplace.grouped import (
     row_labels,
     standard_deviation,
 )
-from laplace.inference import LikelihoodRatioTest
+from laplace.inference import (
+    MAX_STEP_LOG_TAU,
+    NEGLIGIBLE_VARIANCE,
+    TAU_LIMIT,
+    LikelihoodRatioTest,
+)
 from laplace.likelihood import Contribution, Likelihood, WithoutRandomIntercepts
 from laplace.newton import Maximum, maximise
 from laplace.penalties import Penalty
@@ -36,12 +41,6 @@ from laplace.quadrature import MAX_NODES, check_nodes
 if TYPE_CHECKING:
     from laplace.formula import Design
 
-# A step of log tau beyond this leaves the region where the quadratic model means anything.
-MAX_STEP_LOG_TAU = 1.5
-# Here a group's random intercept adds at most this to the variance of its linear score: the
-# log-likelihood is linear in tau squared, and its slope at zero decides.
-NEGLIGIBLE_VARIANCE = 1e-3
-TAU_LIMIT = 1e4
 TAU_STARTS = (1.0, 0.3, 3.0)
 # The log-likelihood may have several maxima in tau, and Laplace's has more than the exact one. In
 # 6,000 random designs of 2 to 15 groups a higher one than the first was found only where the first

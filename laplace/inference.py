@@ -47,13 +47,17 @@ from laplace.newton import Maximum, maximise
 if TYPE_CHECKING:
     from laplace.fit import Fit
 
-# The interval of tau ends at 0 below the first, and is infinite beyond the second.
-SMALLEST_LOG_TAU = float(np.log(SMALLEST_TAU))
-LARGEST_LOG_TAU = float(np.log(1e4))
+# Those of every search over tau, the fit's own and those inside a profile:
+# a step of log tau beyond this leaves the region where the quadratic model means anything.
 MAX_STEP_LOG_TAU = 1.5
-LONGEST_STEP = 5.0
-# Here the log-likelihood is linear in tau squared, as in a fit's own search.
+# Here a group's random intercept adds at most this to the variance of its linear score: the
+# log-likelihood is linear in tau squared, and its slope at zero decides.
 NEGLIGIBLE_VARIANCE = 1e-3
+TAU_LIMIT = 1e4
+# The profile interval of tau ends at 0 below the first, and is infinite beyond the second.
+SMALLEST_LOG_TAU = float(np.log(SMALLEST_TAU))
+LARGEST_LOG_TAU = float(np.log(TAU_LIMIT))
+LONGEST_STEP = 5.0
 # A coefficient of this size on a column of unit mean square moves the predictor of a typical row
 # by as much: where the profile has not fallen by then, it never does.
 LARGEST_EFFECT = 1e3
