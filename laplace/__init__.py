@@ -39,11 +39,12 @@ Symbol                              Name                Shape   Meaning
 
 from importlib.metadata import version
 
-from laplace import datasets, derivatives, families, published, quadrature, simulate
+from laplace import datasets, derivatives, families, penalties, published, quadrature, simulate
 from laplace.batch import fit_many
 from laplace.fit import ConvergenceWarning, Fit, fit
 from laplace.formula import fit_formula
 from laplace.grouped import GroupedData, SeparationError
+from laplace.inference import LikelihoodRatioTest
 from laplace.likelihood import Contribution, loglik
 from laplace.newton import maximise
 
@@ -54,6 +55,7 @@ __all__ = [
     "ConvergenceWarning",
     "Fit",
     "GroupedData",
+    "LikelihoodRatioTest",
     "SeparationError",
     "datasets",
     "derivatives",
@@ -63,6 +65,7 @@ __all__ = [
     "fit_many",
     "loglik",
     "maximise",
+    "penalties",
     "published",
     "quadrature",
     "simulate",

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import ndtr, ndtri
 
+from laplace import inference, penalties
 from laplace.families import Array
 from laplace.grouped import (
     Basis,
@@ -25,26 +27,27 @@ from laplace.grouped import (
     row_labels,
     standard_deviation,
 )
+from laplace.inference import (
+    MAX_STEP_LOG_TAU,
+    NEGLIGIBLE_VARIANCE,
+    TAU_LIMIT,
+    LikelihoodRatioTest,
+)
 from laplace.likelihood import Contribution, Likelihood, WithoutRandomIntercepts
 from laplace.newton import Maximum, maximise
+from laplace.penalties import Penalty
 from laplace.quadrature import MAX_NODES, check_nodes
 
 if TYPE_CHECKING:
     from laplace.formula import Design
 
-# A step of log tau beyond this leaves the region where the quadratic model means anything.
-MAX_STEP_LOG_TAU = 1.5
-# Here a group's random intercept adds at most this to the variance of its linear score: the
-# log-likelihood is linear in tau squared, and its slope at zero decides.
-NEGLIGIBLE_VARIANCE = 1e-3
-TAU_LIMIT = 1e4
 TAU_STARTS = (1.0, 0.3, 3.0)
 # ... tried after a first guess, which lies between these.
 LEAST_START, LARGEST_START = 0.1, 5.0
 # The log-likelihood may have several maxima in tau, and Laplace's has more than the exact one. In
 # 6,000 random designs of 2 to 15 groups a higher one than the first was found only where the first
 # was at a large tau, or few groups had both outcomes and one of all told little of its intercept
-# (less than 2 in units of its b''). These signs, and outcomes that X nearly separates, bring further
+# (its sum of b'' was below 2). These signs, and outcomes that X nearly separates, bring further
 # starts and a walk over fixed values of tau, at about eight times the cost. Beyond this number of
 # rows only a large tau does.
 LARGE_TAU = 5.0
@@ -105,6 +108,8 @@ def fit(
     nodes: int | str = 1,
     tau: Any = None,
     names: Sequence[str] | None = None,
+    penalty: str | None = None,
+    strength: Any = None,
 ) -> Fit:
     r"""Fit a regression with random intercepts by maximum likelihood.
 
@@ -141,6 +146,11 @@ def fit(
         it is estimated.
     names : sequence of str, optional
         Names of the columns of X; by default a DataFrame's own, or x0, x1, ...
+    penalty : {"ridge", "soft"}, optional
+        Added to the log-likelihood, for data whose likelihood has no maximum: see Notes. By default
+        there is none.
+    strength : float, optional
+        Strength of a ridge penalty, above 0; "soft" has its own.
 
     Returns
     -------
@@ -153,13 +163,40 @@ def fit(
         one outcome only, columns of X that are combinations of others, one group with `tau` to
         estimate, or 0/1 outcomes in groups of one row. The message names the argument.
     SeparationError
-        If a combination of the columns separates the outcomes, so that no finite maximum exists.
+        If a combination of the columns separates the outcomes, so that no finite maximum exists,
+        and there is no penalty.
 
     Warns
     -----
     ConvergenceWarning
         If no maximum was reached, or, with `tau` estimated, no group has both outcomes;
         `Fit.message` says why.
+
+    Notes
+    -----
+    ``penalty="ridge"`` takes
+    :math:`\tfrac12 \mathrm{strength} \sum_k (s_k\beta_k)^2` from the log-likelihood, where
+    :math:`s_k` is the standard deviation of column k, so that a constant column is not penalised.
+    That is, but for a constant, the log density of normal priors with standard deviation
+    :math:`\mathrm{strength}^{-1/2}` on the coefficients of standardised columns. `tau` is not
+    penalised, and may be estimated at zero. Standard errors come from the curvature of the
+    penalised log-likelihood; as for any prior, they do not count the shrinkage as an error.
+
+    ``penalty="soft"``, for 0/1 and binomial outcomes, is the maximum softly-penalised likelihood of
+    Sterzinger and Kosmidis (2023): Jeffreys' prior of the model without random intercepts for the
+    coefficients, and a negative Huber loss for :math:`\log\tau`, both times
+    :math:`2\sqrt{p/n}`, where n counts 0/1 outcomes (trials). Its estimates always exist, with
+    `tau` above zero, also where all outcomes are the same; and they have the asymptotic
+    distribution of maximum likelihood. Standard errors come from the curvature of the
+    log-likelihood itself at the estimate, as in the paper; where it does not fall in every
+    direction there, they are NaN, and ``conf_int(method="profile")`` is left.
+
+    `laplace.penalties` says more, and holds the derivatives.
+
+    References
+    ----------
+    Sterzinger, P. and Kosmidis, I. (2023). Maximum softly-penalized likelihood for mixed effects
+    logistic regression. Statistics and Computing 33, 53. doi:10.1007/s11222-023-10217-3
 
     Examples
     --------
@@ -171,6 +208,7 @@ def fit(
     """
     rules = AUTO_NODES if isinstance(nodes, str) and nodes == AUTO else (check_nodes(nodes),)
     fixed_tau = None if tau is None else standard_deviation("tau", tau)
+    penalty, strength = penalties.check(penalty, strength)
     data = GroupedData.from_arrays(
         y, X, groups, family=family, trials=trials, offset=offset, names=names
     )
@@ -179,8 +217,13 @@ def fit(
             "names: 'tau' is the name of the standard deviation; rename the column of X"
         )
     # The search is for coefficients of orthogonal columns; what is reported is in the user's.
-    basis = data.check_estimable(tau_is_free=fixed_tau is None)
-    search = _Search(data, basis, fixed_tau)
+    added = None
+    if penalty is not None:
+        added = penalties.build(penalty, strength, data, tau_is_free=fixed_tau is None)
+    basis = data.check_estimable(
+        tau_is_free=fixed_tau is None, any_outcome=added is not None and added.always_inside
+    )
+    search = _Search(data, basis, fixed_tau, added)
     start: tuple[Array, float] | None = None
     for count in rules:
         found, estimate = search.maximum(count, start)
@@ -202,11 +245,15 @@ def _result(found: Maximum, tau: float, nodes: int, search: _Search) -> Fit:
     data, basis = search.data, search.basis
     beta = basis.back(found.theta[: data.p])
     there = found.contribution
-    if len(there.gradient) == data.p:  # a fixed tau, or none: its derivatives were left out
-        there = _Objective(basis, nodes).at(found.theta, tau)
+    q = len(there.gradient)
+    if q == data.p or search.penalty is not None:
+        # with a fixed tau, or none, its derivatives were left out; a penalty was added
+        there = _Objective(basis, nodes).at(found.theta[: data.p], tau)
     contribution = there.transformed(_with_tau(basis.triangle))
-    covariance = _covariance(found.contribution.hessian, basis)
-    for array in (beta, contribution.gradient, contribution.hessian, covariance):
+    inverse = covariance = _covariance(found.contribution.hessian, basis)
+    if search.penalty is not None and not search.penalty.informs:
+        covariance = _covariance(there.hessian[:q, :q], basis)
+    for array in (beta, inverse, contribution.gradient, contribution.hessian, covariance):
         array.flags.writeable = False
     return Fit(
         data=data,
@@ -221,6 +268,8 @@ def _result(found: Maximum, tau: float, nodes: int, search: _Search) -> Fit:
         message=found.message,
         history=found.history,
         _covariance=covariance,
+        _inverse=inverse,
+        _penalty=search.penalty,
     )
 
 
@@ -254,14 +303,19 @@ class _Objective:
         The columns.
     nodes : int
         Number of quadrature nodes.
+    penalty : Penalty, optional
+        Added to it; for the columns of X.
     """
 
-    def __init__(self, basis: Basis, nodes: int = 1) -> None:
+    def __init__(self, basis: Basis, nodes: int = 1, penalty: Penalty | None = None) -> None:
         self.basis = basis
         self.nodes = nodes
         self._rows = basis.computed or basis.data
         self._likelihood = Likelihood(self._rows, nodes)
         self._jacobian = None if basis.computed else _with_tau(basis.inverse)
+        self._penalty = penalty
+        if penalty is not None and basis.computed:
+            self._penalty = penalty.on(self._rows.X, basis.inverse)
 
     def _beta(self, coefficients: Array) -> Array:
         return coefficients if self._jacobian is None else self.basis.back(coefficients)
@@ -275,12 +329,23 @@ class _Objective:
 
     def at(self, coefficients: Array, tau: float) -> Contribution:
         """Evaluate at the coefficients and tau."""
-        return self._transformed(self._likelihood.at(self._beta(coefficients), tau))
+        beta = self._beta(coefficients)
+        there = self._likelihood.at(beta, tau)
+        if self._penalty is not None:
+            there = there + self._penalty.at(beta, tau)
+        return self._transformed(there)
 
     def without(self, coefficients: Array) -> tuple[Contribution, WithoutRandomIntercepts]:
-        """Evaluate without random intercepts; return also what that knows of the groups."""
-        plain = WithoutRandomIntercepts(self._rows, self._beta(coefficients))
-        return self._transformed(plain.contribution), plain
+        """Evaluate without random intercepts; return also what that knows of the groups.
+
+        A penalty of tau is left out.
+        """
+        beta = self._beta(coefficients)
+        plain = WithoutRandomIntercepts(self._rows, beta)
+        there = plain.contribution
+        if self._penalty is not None:
+            there = there + self._penalty.at(beta, 1.0)
+        return self._transformed(there), plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +357,8 @@ class _Plain:
     found : Maximum
         Its coefficients, of the orthogonal columns.
     slope : float
-        Derivative of the log-likelihood in tau squared there.
+        Derivative of the log-likelihood in tau squared there; infinite where a penalty keeps tau
+        above zero.
     information : ndarray of shape (m,)
         What each group tells of its random intercept: the sum of its b''.
     least : float
@@ -316,12 +382,18 @@ class _Search:
         Orthogonal columns for them.
     tau : float or None
         The standard deviation, where it is fixed.
+    penalty : Penalty, optional
+        Added to the log-likelihood.
     """
 
-    def __init__(self, data: GroupedData, basis: Basis, tau: float | None) -> None:
+    def __init__(
+        self, data: GroupedData, basis: Basis, tau: float | None, penalty: Penalty | None = None
+    ) -> None:
         self.data = data
         self.basis = basis
         self.tau = tau
+        self.penalty = penalty
+        self._always_inside = penalty is not None and penalty.always_inside
         self._max_step = np.append(np.full(data.p, np.inf), MAX_STEP_LOG_TAU)
 
     def maximum(
@@ -336,7 +408,7 @@ class _Search:
         start : (ndarray, float), optional
             Coefficients and tau of a maximum with fewer nodes.
         """
-        objective = _Objective(self.basis, nodes)
+        objective = self._objective(nodes)
         start = start or self._start_of_some_rows
         if self.tau == 0.0:
             return self._plain.found, 0.0
@@ -350,9 +422,13 @@ class _Search:
         found, tau = self._highest(objective, start)
         return self._said(found), tau
 
+    def _objective(self, nodes: int = 1) -> _Objective:
+        """Return what is maximised with a number of nodes."""
+        return _Objective(self.basis, nodes, self.penalty)
+
     def _said(self, found: Maximum) -> Maximum:
         """Return the maximum, not converged where the data have none."""
-        if found.converged and self.data.mixed_groups == 0:
+        if self.data.mixed_groups == 0 and not self._always_inside:
             return replace(found, converged=False, message=CONSTANT_GROUPS)
         return found
 
@@ -383,10 +459,9 @@ class _Search:
     def _plain(self) -> _Plain:
         """The fit without random intercepts; separated data are refused here."""
         data, basis = self.data, self.basis
-        objective = _Objective(basis)
-        typical = data.family.typical(data.y)
+        objective = self._objective()
         # where the linear predictor is nearest to that of the mean outcome, whatever the offset is
-        start = self._zero + typical * self._one
+        start = self._zero + self._typical * self._one
         last: list[Any] = [None, None]
 
         def evaluate(coefficients: Array) -> Contribution:
@@ -397,16 +472,25 @@ class _Search:
         found = maximise(evaluate, start)
         if last[0] is not found.theta:
             last[1] = objective.without(found.theta)[1]
-        least = self._least_information(found.contribution)
-        if least < SEPARATION_SIGN or not found.converged:
+        there = found.contribution
+        if self.penalty is not None:  # which has no part in what the data tell
+            there = _Objective(basis).without(found.theta)[0]
+        least = self._least_information(there)
+        if self.penalty is None and (least < SEPARATION_SIGN or not found.converged):
             data.check_separation(basis)
-        return _Plain(found, last[1].slope, last[1].information, least)
+        slope = np.inf if self._always_inside else last[1].slope
+        return _Plain(found, slope, last[1].information, least)
+
+    @property
+    def _typical(self) -> float:
+        """Linear predictor of the mean outcome; 0 where all are the same, as with a penalty."""
+        typical = self.data.family.typical(self.data.y)
+        return typical if np.isfinite(typical) else 0.0
 
     def _least_information(self, there: Contribution) -> float:
         """Return the least eigenvalue of the information on the coefficients, as in `_Plain`."""
         data, p = self.data, self.data.p
-        typical = np.array([data.family.typical(data.y)])
-        reference = data.n * float(np.mean(data.family.b_2(typical)))
+        reference = data.n * float(np.mean(data.family.b_2(np.array([self._typical]))))
         return float(np.linalg.eigvalsh(-there.hessian[:p, :p] / reference)[0])
 
     @cached_property
@@ -421,8 +505,11 @@ class _Search:
         if some.n > data.n // 4:
             return None
         try:
-            basis = some.check_estimable(tau_is_free=self.tau is None)
-            found, tau = _Search(some, basis, self.tau).maximum(1)
+            free, penalty = self.tau is None, self.penalty
+            if penalty is not None:
+                penalty = penalties.build(penalty.name, penalty.strength, some, free)
+            basis = some.check_estimable(tau_is_free=free, any_outcome=self._always_inside)
+            found, tau = _Search(some, basis, self.tau, penalty).maximum(1)
         except ValueError:  # SeparationError is one: all rows may still be fine
             return None
         if not found.converged or (self.tau is None and tau == 0.0):
@@ -487,7 +574,7 @@ class _Search:
         first = float(np.sqrt(np.clip(squared, LEAST_START**2, LARGEST_START**2)))
         if start is None and objective.nodes > 1 and data.mixed_groups > 0:
             # most of the way is cheaper with one node
-            nearby = start_at(first, _Objective(self.basis))
+            nearby = start_at(first, self._objective())
             if nearby is not None and nearby.converged:
                 start = nearby.theta[:-1], float(np.exp(nearby.theta[-1]))
         if start is not None:
@@ -511,7 +598,7 @@ class _Search:
         others = [found.contribution.value for found in ended if found.converged]
         value = best.contribution.value
         several = plain.slope <= 0.0 or min(others, default=np.inf) < value - SAME_MAXIMUM
-        if best.converged and several and tau > IMPLAUSIBLE_TAU:
+        if best.converged and several and tau > IMPLAUSIBLE_TAU and not self._always_inside:
             more = min(max(25, 4 * objective.nodes), MAX_NODES)
             message = SEVERAL_MAXIMA.format(tau=tau, nodes=more)
             best = replace(best, converged=False, message=message)
@@ -567,6 +654,11 @@ class Fit:
     Named as in statsmodels. Where `tau` was estimated it is the last of the parameters, also on the
     boundary, where it has no standard error.
 
+    Standard errors come from the observed information. On the boundary, where `boundary` is true,
+    that is the information of the model without random intercepts: they are right if tau is zero,
+    and say nothing of the chance that it is not, which `conf_int(method="profile")` and `test_tau`
+    do. With a penalty, see `fit`.
+
     Attributes
     ----------
     beta : ndarray of shape (p,)
@@ -611,9 +703,11 @@ class Fit:
     history: list[tuple[float, float]]
     design: Design | None = None
     dropped: int = 0
-    _covariance: Array = field(
-        kw_only=True
-    )  # inverse of the observed information, in the parameters of `gradient`
+    # inverse of the observed information, in the parameters of `gradient`
+    _covariance: Array = field(kw_only=True)
+    # inverse of minus `hessian`: the same but for penalty="soft"
+    _inverse: Array = field(kw_only=True)
+    _penalty: Penalty | None = field(kw_only=True, default=None)
 
     # the parameters and their precision ------------------------------------------------------
 
@@ -633,19 +727,44 @@ class Fit:
             return np.append(self.beta, np.log(self.tau))
 
     @property
+    def penalty(self) -> str | None:
+        """Name of the penalty, or None."""
+        return None if self._penalty is None else self._penalty.name
+
+    @property
+    def strength(self) -> float | None:
+        """Strength of the penalty, or None; of a soft one the factor of its two parts."""
+        return None if self._penalty is None else self._penalty.strength
+
+    @property
     def llf(self) -> float:
-        """Log-likelihood at the estimate, with all constants."""
+        """Log-likelihood at the estimate, with all constants, and without a penalty."""
         return self.contribution.value
+
+    @cached_property
+    def _penalised(self) -> Contribution:
+        """What was maximised, at the estimate."""
+        if self._penalty is None:
+            return self.contribution
+        total = self.contribution + self._penalty.at(self.beta, self.tau)
+        for array in (total.gradient, total.hessian):
+            array.flags.writeable = False
+        return total
+
+    @property
+    def penalized_llf(self) -> float:
+        """Log-likelihood at the estimate with the penalty added: what was maximised."""
+        return self._penalised.value
 
     @property
     def gradient(self) -> Array:
-        """Score at the estimate, in beta, and log tau where it was estimated."""
-        return self.contribution.gradient[self._free]
+        """Derivative of what was maximised, in beta, and log tau where it was estimated."""
+        return self._penalised.gradient[self._free]
 
     @property
     def hessian(self) -> Array:
-        """Exact second derivative at the estimate, in the parameters of `gradient`."""
-        return self.contribution.hessian[self._free, self._free]
+        """Exact second derivative of what was maximised, in the parameters of `gradient`."""
+        return self._penalised.hessian[self._free, self._free]
 
     @property
     def _names(self) -> list[str]:
@@ -687,28 +806,110 @@ class Fit:
         values = 2.0 * ndtr(-np.abs(self.tvalues))
         return pd.Series(values, index=self._names, name="pvalues")
 
-    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Wald confidence intervals; that of `tau` is symmetric in log tau.
+    def conf_int(self, alpha: float = 0.05, method: str = "wald") -> pd.DataFrame:
+        """Confidence intervals.
 
         Parameters
         ----------
         alpha : float
             One minus the level.
+        method : {"wald", "profile"}
+            Wald intervals come from the standard errors; that of `tau` is symmetric in log tau, and
+            NaN on the boundary. Profile-likelihood intervals hold the values that a
+            likelihood-ratio test on one degree of freedom does not reject. They need not be
+            symmetric, they say as much of `tau` as the data do, also on the boundary, and they take
+            a few fits for each end. With a penalty, the penalised log-likelihood is profiled.
 
         Returns
         -------
         DataFrame
-            Columns `lower` and `upper`, a row a parameter.
+            Columns `lower` and `upper`, a row a parameter. A profile interval of `tau` begins at
+            exactly 0 where the data allow it; an end is infinite where the likelihood never falls
+            to the cut.
+
+        Raises
+        ------
+        ValueError
+            If `alpha` is not between 0 and 1, the method is unknown, or a profile is asked of a fit
+            that did not converge.
+        ArithmeticError
+            If a profile could not be followed.
+
+        References
+        ----------
+        Venzon, D. J. and Moolgavkar, S. H. (1988). A method for computing profile-likelihood-based
+        confidence intervals. Journal of the Royal Statistical Society: Series C 37, 87-94.
+        doi:10.2307/2347496
         """
         level = number("alpha", alpha)
         if not 0.0 < level < 1.0:
             raise ValueError(f"alpha must be between 0 and 1, got {alpha}; 0.05 gives 95 %")
+        if method not in ("wald", "profile"):
+            raise ValueError(f"method must be 'wald' or 'profile', got {method!r}")
+        if method == "profile":
+            if not self.converged:
+                raise ValueError(
+                    "method='profile' needs a fit that reached a maximum, but this one did not "
+                    f"converge: {self.message}"
+                )
+            ends = inference.profile_interval(self, self._objective(), level)
+            return pd.DataFrame(ends, index=self._names, columns=["lower", "upper"])
         half = -ndtri(level / 2.0) * self.bse
         result = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
         if self._tau_estimated:
             factor = np.exp(half.iloc[-1] / self.tau)
             result.iloc[-1] = [self.tau / factor, self.tau * factor]
         return result
+
+    def _objective(self) -> _Objective:
+        """Return what was maximised."""
+        basis = self.data.check_estimable(tau_is_free=False, any_outcome=True)
+        return _Objective(basis, self.nodes, self._penalty)
+
+    def compare(self, other: Fit) -> LikelihoodRatioTest:
+        """Test the smaller of two models within the larger by the likelihood ratio.
+
+        Which of the two is the larger does not depend on which is given first. Where the smaller
+        has tau = 0 and the larger estimates it, the distribution is the mixture for a parameter at
+        the end of its range (Self and Liang 1987).
+
+        Parameters
+        ----------
+        other : Fit
+            A fit of the same rows with other columns of X, or with tau fixed where this one
+            estimates it.
+
+        Returns
+        -------
+        LikelihoodRatioTest
+
+        Raises
+        ------
+        TypeError
+            If `other` is not a Fit.
+        ValueError
+            If the fits differ in their rows, outcomes, groups, offset, family or nodes; if one has
+            a penalty, or did not converge; or if neither model contains the other.
+        """
+        return inference.compare(self, other)
+
+    def test_tau(self) -> LikelihoodRatioTest:
+        r"""Test tau = 0, no random intercepts, by the likelihood ratio.
+
+        The model without random intercepts is fitted, too. As zero is the end of the range of tau,
+        the statistic is compared with :math:`\tfrac12\chi^2_0 + \tfrac12\chi^2_1` (Self and
+        Liang 1987): its p-value is half that of :math:`\chi^2_1`, and 1 on the boundary.
+
+        Returns
+        -------
+        LikelihoodRatioTest
+
+        Raises
+        ------
+        ValueError
+            If tau was fixed, or the fit has a penalty.
+        """
+        return inference.against_zero(self, self._objective())
 
     def approximation_error(self, nodes: int | None = None) -> pd.Series:
         r"""Predict how far each parameter would move with more nodes, in standard errors.
@@ -732,10 +933,11 @@ class Fit:
         shift = np.zeros(len(self._names))
         if self.tau > 0.0:
             more = self._reference_nodes() if nodes is None else check_nodes(nodes)
-            gradient = Likelihood(self.data, more).at(self.beta, self.tau).gradient[self._free]
-            shift[: len(gradient)] = (self._covariance @ gradient) / np.sqrt(
-                np.diag(self._covariance)
-            )
+            at = Likelihood(self.data, more).at(self.beta, self.tau)
+            if self._penalty is not None:
+                at = at + self._penalty.at(self.beta, self.tau)
+            gradient = at.gradient[self._free]
+            shift[: len(gradient)] = (self._inverse @ gradient) / np.sqrt(np.diag(self._covariance))
         return pd.Series(shift, index=self._names, name="approximation_error")
 
     def _reference_nodes(self) -> int:
@@ -755,12 +957,23 @@ class Fit:
 
     @property
     def aic(self) -> float:
-        """Akaike's information criterion."""
+        """Akaike's information criterion; NaN with a ridge penalty.
+
+        That of a ridge is not defined by its number of parameters, of which the penalty leaves less
+        than it counts.
+        """
+        if self.penalty == "ridge":
+            return float("nan")
         return 2.0 * self.df_model - 2.0 * self.llf
 
     @property
     def bic(self) -> float:
-        """Schwarz's criterion, with the number of rows as sample size."""
+        """Schwarz's criterion, with the number of rows as sample size; NaN with a ridge penalty.
+
+        lme4 counts rows, too; other programs count groups, or trials of binomial outcomes.
+        """
+        if self.penalty == "ridge":
+            return float("nan")
         return float(np.log(self.nobs)) * self.df_model - 2.0 * self.llf
 
     @cached_property
@@ -781,7 +994,9 @@ class Fit:
         labels = self.data.labels.rename("group")
         return pd.DataFrame({"mode": mode.copy(), "sd": sd.copy()}, index=labels)
 
-    def predict(self, X: Any = None, groups: Any = None, offset: Any = None) -> pd.Series:
+    def predict(
+        self, X: Any = None, groups: Any = None, offset: Any = None, *, kind: str | None = None
+    ) -> pd.Series:
         """Predict the mean: the probability of a 1 or of a success, or the mean count.
 
         Parameters
@@ -790,25 +1005,33 @@ class Fit:
             Rows to predict; by default the rows of the fit, each with its group's mode. After
             `fit_formula`, a DataFrame with the columns of the formula.
         groups : str or array_like of shape (k,), optional
-            Their groups, which the fit must know, or a column of X after `fit_formula`; by default
-            rows are of a group whose random intercept is zero.
+            Their groups, which the fit must know, or a column of X after `fit_formula`.
         offset : str or array_like of shape (k,), optional
             Their offsets; after `fit_formula` by default the column that the fit used.
+        kind : {"group", "typical", "marginal"}, optional
+            The random intercept of a row: the mode of its group; zero, as in a typical group; or
+            any, so that the mean is over groups, integrated over the normal distribution of random
+            intercepts (for 0/1 outcomes, nearer to 1/2 than that of a typical group). By default
+            "group" where groups are given or X is not, and "typical" otherwise.
 
         Returns
         -------
         Series
             Means, a row each.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If rows are not as those of the fit, a group is unknown, or `kind` does not go with
+            `groups`.
         """
         data = self.data
-        modes, _ = self._effects
+        kind = _kind_of_prediction(kind, X is None, groups is None)
         if X is None:
             if groups is not None or offset is not None:
                 raise ValueError("X must be given where groups or offset is")
             in_order = np.empty(data.n)
-            in_order[data.order] = data.family.predicted(
-                data.X @ self.beta + data.offset + modes[data.codes]
-            )
+            in_order[data.order] = self._mean(data.X @ self.beta + data.offset, kind, data.codes)
             return pd.Series(in_order, index=data.index, name="predicted")
         if self.design is not None and isinstance(X, pd.DataFrame):
             X, groups, offset = self.design.rows(X, groups, offset)
@@ -826,6 +1049,7 @@ class Fit:
         eta = rows @ self.beta
         if offset is not None:
             eta = eta + as_vector("offset", offset, n)
+        places = None
         if groups is not None:
             labels = row_labels(groups, n)
             places = data.labels.get_indexer(labels)
@@ -833,10 +1057,20 @@ class Fit:
             if unknown.size:
                 raise ValueError(
                     f"groups names {labels[unknown[:1]].tolist()[0]!r}, which the fit does not "
-                    "know; leave groups out to predict for a group whose random intercept is zero"
+                    "know; leave groups out to predict for a group whose random intercept is zero "
+                    "(kind='typical'), or for the mean over groups (kind='marginal')"
                 )
+        return pd.Series(self._mean(eta, kind, places), index=index, name="predicted")
+
+    def _mean(self, eta: Array, kind: str, places: NDArray[np.intp] | None) -> Array:
+        """Mean outcome at a linear predictor without random intercept."""
+        family = self.data.family
+        if kind == "marginal":
+            return family.marginal(eta, self.tau)
+        if kind == "group":
+            modes, _ = self._effects
             eta = eta + modes[places]
-        return pd.Series(data.family.predicted(eta), index=index, name="predicted")
+        return family.predicted(eta)
 
     def summary(self) -> Summary:
         """Tables of the model, the data, the method and the estimates; print or display it."""
@@ -844,6 +1078,19 @@ class Fit:
 
     def __repr__(self) -> str:
         return f"<laplace.Fit: {self.summary().describe()}>"
+
+
+def _kind_of_prediction(kind: str | None, own_rows: bool, no_groups: bool) -> str:
+    """Return the kind of a prediction, or say why it does not go with the other arguments."""
+    if kind is None:
+        return "group" if own_rows or not no_groups else "typical"
+    if kind not in ("group", "typical", "marginal"):
+        raise ValueError(f"kind must be 'group', 'typical' or 'marginal', got {kind!r}")
+    if kind == "group" and not own_rows and no_groups:
+        raise ValueError("groups must be given with kind='group': the group of each row of X")
+    if kind != "group" and not no_groups:
+        raise ValueError(f"groups must be left out with kind={kind!r}, which is for new groups")
+    return kind
 
 
 class Summary:
@@ -891,7 +1138,7 @@ class Summary:
     @property
     def overview(self) -> pd.Series:
         """The model, the data, the method and how it went."""
-        fit = self._fit
+        fit, penalty, test = self._fit, self._fit._penalty, self._test
         sizes = fit.data.sizes
         return pd.Series(
             {
@@ -899,16 +1146,30 @@ class Summary:
                 "Rows": f"{fit.nobs}"
                 + (f", and {fit.dropped} dropped for missing values" if fit.dropped else ""),
                 "Groups": f"{fit.data.m}, of {sizes.min()} to {sizes.max()} rows",
-                "Method": f"maximum likelihood, {self._method()}",
+                "Method": f"maximum {'' if penalty is None else 'penalised '}likelihood, "
+                f"{self._method()}",
+                **({} if penalty is None else {"Penalty": penalty.describe()}),
                 "Converged": f"yes, in {fit.iterations} steps"
                 if fit.converged
                 else f"NO: {fit.message}",
                 "Approximation": self._approximation(),
-                "Log-likelihood": f"{fit.llf:.4f}",
-                "AIC, BIC": f"{fit.aic:.4f}, {fit.bic:.4f}",
+                "Log-likelihood": f"{fit.llf:.4f}"
+                + ("" if penalty is None else f", penalised {fit.penalized_llf:.4f}"),
+                "AIC, BIC": "not defined with a ridge penalty"
+                if np.isnan(fit.aic)
+                else f"{fit.aic:.4f}, {fit.bic:.4f}",
                 "tau": self._tau(),
+                **({} if test is None else {"Test of tau = 0": test}),
             }
         )
+
+    @cached_property
+    def _test(self) -> str | None:
+        """Return the likelihood-ratio test of tau = 0 in words; None where there is none."""
+        fit = self._fit
+        if not fit.tau_is_free or fit.penalty is not None or not fit.converged:
+            return None
+        return fit.test_tau().describe()
 
     @property
     def estimates(self) -> pd.DataFrame:

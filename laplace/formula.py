@@ -27,6 +27,8 @@ def fit_formula(
     nodes: int | str = 1,
     tau: Any = None,
     missing: str = "raise",
+    penalty: str | None = None,
+    strength: Any = None,
 ) -> Fit:
     """Fit a regression with random intercepts from a formula.
 
@@ -44,7 +46,7 @@ def fit_formula(
         Distribution of the outcomes; by default binomial with trials on the left, else Bernoulli.
     offset : str or array_like, optional
         Column added to the linear predictor, or its values.
-    nodes, tau
+    nodes, tau, penalty, strength
         As in `fit`.
     missing : {"raise", "drop"}
         What to do with rows where a column that is used has no value: refuse them, naming the
@@ -116,6 +118,8 @@ def fit_formula(
         offset=None if shift is None else shift[present],
         nodes=nodes,
         tau=tau,
+        penalty=penalty,
+        strength=strength,
     )
     return replace(result, design=design, dropped=rows.size)
 

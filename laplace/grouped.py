@@ -293,8 +293,11 @@ class GroupedData:
         scale[scale == 0.0] = 1.0
         return scale
 
-    def check_estimable(self, *, tau_is_free: bool) -> Basis:
+    def check_estimable(self, *, tau_is_free: bool, any_outcome: bool = False) -> Basis:
         """Refuse data from which the parameters cannot be estimated; return a basis of X.
+
+        Outcomes without variation pass where `any_outcome` says that a penalty bounds the estimates
+        for them, too.
 
         Raises
         ------
@@ -304,7 +307,7 @@ class GroupedData:
             outcomes of which no two are of one group.
         """
         reason = self.family.no_maximum(self.y)
-        if reason is not None:
+        if reason is not None and not any_outcome:
             raise ValueError(
                 f"{reason}: the likelihood has no finite maximum; "
                 "rows with other outcomes are needed"
@@ -416,7 +419,7 @@ class GroupedData:
             )
         raise SeparationError(
             f"{what}; so no finite maximum of the likelihood exists. Leave out or merge "
-            f"{_quoted(list(used.index))}, or collect more rows",
+            f"{_quoted(list(used.index))}, collect more rows, or add a penalty: {_remedies(self)}",
             direction,
             complete,
         )
@@ -513,6 +516,13 @@ def _root(matrix: Array) -> Array | None:
         return np.asarray(np.linalg.cholesky(matrix).T)
     except np.linalg.LinAlgError:
         return None
+
+
+def _remedies(data: GroupedData) -> str:
+    """Name the penalties with which the rows of a SeparationError can be fitted."""
+    ridge = "penalty='ridge' with a strength"
+    bounded = np.all(np.isfinite(data.family.largest(data.y)))
+    return f"penalty='soft', or {ridge}" if bounded else ridge
 
 
 def _widest_margin(signed: Array) -> Array | None:

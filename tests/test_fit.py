@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -144,11 +146,19 @@ def test_a_likelihood_without_a_bound_for_tau_is_said() -> None:
     groups = np.repeat(np.arange(10), 6)
     y = (groups % 2).astype(float)
     design = np.random.default_rng(2).normal(size=(60, 1))
-    with pytest.warns(laplace.ConvergenceWarning, match="tau rose beyond"):
+    with pytest.warns(laplace.ConvergenceWarning, match="no group has both outcomes"):
         fit = laplace.fit(y, design, groups, nodes=60)
     assert not fit.converged
     assert fit.llf == pytest.approx(10 * np.log(0.5), abs=0.05)
-    assert "NO: tau rose beyond" in str(fit.summary())
+    assert "NO: no group has both outcomes" in str(fit.summary())
+
+
+def test_a_search_that_leaves_every_likely_tau_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["laplace.fit"], "TAU_LIMIT", 2.0)
+    with pytest.warns(laplace.ConvergenceWarning, match="tau rose beyond 2: the outcomes hardly"):
+        fit = laplace.fit(*toenail_design())
+    assert not fit.converged
+    assert "NO: tau rose beyond 2" in str(fit.summary())
 
 
 def spread_out(seed: int) -> tuple[np.ndarray, ...]:
