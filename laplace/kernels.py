@@ -37,6 +37,8 @@ from numba import njit
 CHUNK = 2048
 # Most slabs, and so the most threads that can be used.
 MOST_SLABS = 64
+# Numbers a row and node that are kept from the first look at the nodes to the second.
+KEPT = 32 * CHUNK
 
 MODE_ITERATIONS = 200
 # Newton's error is about half the square of its last step: after one this small, times the root
@@ -692,6 +694,7 @@ def _nodes_of_group(
     z: Any,
     log_w: Any,
     flat: Any,
+    kept: Any,
     weights: Any,
     scores: Any,
     s_2_nodes: Any,
@@ -704,8 +707,9 @@ def _nodes_of_group(
     As many nodes at a time as fit in a chunk, so that groups of few rows fill it, too. Return
     the log of the sum over nodes (eq-adaptive and eq-ordinary, without the scale).
     """
-    log_f, r, b_2 = flat[3], flat[4], flat[5]
+    log_f, r = flat[3], flat[4]
     nodes, scale = len(z), math.sqrt(2.0) * sigma
+    keep = rows <= CHUNK and rows * nodes <= len(kept)
     for k in range(nodes):
         u_k = centre + scale * z[k]  # eq-adaptive_nodes
         log_normal = -0.5 * (u_k / tau) ** 2 - np.log(tau) - 0.5 * np.log(2.0 * np.pi)
@@ -724,6 +728,7 @@ def _nodes_of_group(
             z_part = z[k_0 : k_0 + count]
             _at_nodes(eta[at:], y[at:], trials[at:], size, centre, scale, z_part, flat)
             n = count * size
+            b_2 = kept[k_0 * rows :] if keep else flat[5]
             _densities(poisson, flat[0, :n], flat[1], flat[2], log_f, r, b_2)
             for i in range(count):
                 k, here, end = k_0 + i, i * size, (i + 1) * size
@@ -749,7 +754,8 @@ def _nodes_of_group(
         at, together = first + c, CHUNK // size
         for k_0 in range(0, nodes, together):
             count = min(together, nodes - k_0)
-            if rows * nodes > CHUNK:  # otherwise b'' is still there
+            b_2 = kept[k_0 * rows :] if keep else flat[5]
+            if not keep:
                 z_part = z[k_0 : k_0 + count]
                 _at_nodes(eta[at:], y[at:], trials[at:], size, centre, scale, z_part, flat)
                 _scores(poisson, flat[0, : count * size], flat[1], flat[2], r, b_2)
@@ -839,6 +845,7 @@ def evaluate(
     s, a, tail = np.empty(3), np.empty((3, p)), np.empty(3)
     vectors = np.empty((10, q))
     flat = np.empty((6, 0 if rule == LAPLACE else CHUNK))
+    kept = np.empty(0 if rule == LAPLACE else KEPT)
     weight_2 = np.empty(room if rule != LAPLACE else 0)
     weights, scores, s_2_nodes = np.empty(nodes), np.empty(nodes), np.empty(nodes)
     g_b_nodes, a_2_nodes = np.empty((nodes, q)), np.empty((nodes, p))
@@ -923,6 +930,7 @@ def evaluate(
                         z,
                         log_w,
                         flat,
+                        kept,
                         weights,
                         scores,
                         s_2_nodes,

@@ -66,6 +66,7 @@ def maximise(
     max_step: Array | None = None,
     stop: Callable[[Array, Contribution], str | None] | None = None,
     max_iterations: int = 100,
+    tolerance: float = DECREMENT_TOLERANCE,
 ) -> Maximum:
     """Maximise a smooth function by Newton's method with its exact Hessian.
 
@@ -89,6 +90,9 @@ def maximise(
         iteration, not converged, with that message.
     max_iterations : int
         Largest number of steps.
+    tolerance : float
+        Newton decrement at which the point is called the maximum: the square of its distance from
+        the maximum in standard errors.
 
     Returns
     -------
@@ -117,7 +121,7 @@ def maximise(
 
         if not np.isfinite(decrement):
             return ended(False, "the derivatives are not finite; rescale X or the offset")
-        if concave and decrement <= DECREMENT_TOLERANCE:
+        if concave and decrement <= tolerance:
             return ended(True, "converged")
         at_rounding = (
             concave

@@ -246,7 +246,8 @@ def test_a_start_from_some_rows_leads_to_the_same_maximum(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys.modules["laplace.fit"], "MANY_ROWS", 10**9)
     slow = laplace.fit(*rows)
     assert quick.llf == pytest.approx(slow.llf, abs=1e-8)
-    np.testing.assert_allclose(quick.theta, slow.theta, rtol=1e-10)
+    # with many rows the search ends a ten-millionth of a standard error from the maximum
+    np.testing.assert_allclose(quick.theta, slow.theta, rtol=1e-8)
 
 
 def test_many_rows_without_random_intercepts() -> None:
