@@ -206,12 +206,12 @@ def fit(
 
     Notes
     -----
-    Rows that come sorted by group are read where they are, also from a memory-mapped file, if `y` is
-    float64 and `X` is float64 or float32 and lies row after row in memory; sums are in float64.
+    Rows that come sorted by group are read where they are, also from a memory-mapped file, if `y`
+    is float64 and `X` is float64 or float32 and lies row after row in memory; sums are in float64.
     Everything else is copied once: rows in another order, DataFrames, other types, and X in
     Fortran's order. Do not change arrays that were not copied while the fit is in use. The
-    computation runs on as many threads as `NUMBA_NUM_THREADS` says, by default one a core, and gives
-    the same bits for any number. The first call on a machine compiles for some seconds.
+    computation runs on as many threads as `NUMBA_NUM_THREADS` says, by default one a core, and
+    gives the same bits for any number. The first call on a machine compiles for some seconds.
 
     Examples
     --------
