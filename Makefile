@@ -6,6 +6,7 @@ VENV ?= .venv
 NOTEBOOK ?=
 PARAMETERS ?=
 PORT ?= 8000
+OPTIONS ?=
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
@@ -13,7 +14,7 @@ PY := $(BIN)/python
 HTML := book/_build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test notebooks run lint format lock clean FORCE
+.PHONY: help setup book serve test notebooks run benchmark timings lint format lock clean FORCE
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -58,6 +59,14 @@ notebooks: $(STAMP)  ## compute every notebook again, in place
 
 run: $(STAMP)  ## run one with other values: make run NOTEBOOK=03_two_sites PARAMETERS="-p tau 2"
 	@$(PY) notebooks/run.py $(NOTEBOOK) $(PARAMETERS)
+
+benchmark: $(STAMP)  ## measure ours and the peers, an hour: make benchmark OPTIONS="--quick"
+	@$(PY) -m benchmarks $(OPTIONS)
+	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \
+	  --execute --inplace notebooks/07_speed.ipynb
+
+timings: $(STAMP)  ## time the engine's parts, beside the last time; for its developers
+	@$(PY) -m pytest -q benchmarks --benchmark-autosave --benchmark-compare
 
 lint: $(STAMP)  ## check format, style and types
 	@$(PY) -m ruff format --check .

@@ -416,3 +416,61 @@ def proportions(observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str) -> Fi
     ax.set(xlabel="months", ylabel=ylabel, ylim=(0, None))
     ax.legend()
     return figure
+
+
+@_styled
+def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
+    """Draw the time of a fit, here and elsewhere, and how ours grows with the number of rows.
+
+    Parameters
+    ----------
+    peers : DataFrame
+        A row a data set, a column a program, ours first: seconds, NaN where there are none.
+    growth : DataFrame
+        Index: number of rows; columns `as drawn` and `sorted`: seconds of our fit.
+
+    Returns
+    -------
+    Figure
+    """
+    height = 0.55 * len(peers)
+    figure, (above, below) = _figure(
+        2, 1, 5.0 + height, gridspec_kw={"height_ratios": [1.2 + height, 2.6]}
+    )
+    places = np.arange(len(peers))
+    for k, name in enumerate(peers.columns):
+        ours = k == 0
+        above.plot(
+            peers[name],
+            places,
+            MARKERS["laplace"] if ours else "^v<>DXph"[(k - 1) % 8],
+            color=COLOURS["laplace"] if ours else COLOURS["one arm"],
+            markerfacecolor=COLOURS["laplace"] if ours else "white",
+            markersize=9 if ours else 7,
+            label=name,
+        )
+    above.set(
+        xscale="log",
+        xlabel="seconds",
+        yticks=places,
+        yticklabels=peers.index,
+        ylim=(len(peers) - 0.5, -0.5),
+    )
+    above.tick_params(axis="y", length=0)
+    above.grid(axis="y", color=COLOURS["faint"], alpha=0.4)
+    above.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2)
+    for name, line, filled in (("as drawn", "-", True), ("sorted", "--", False)):
+        if name in growth:
+            curve = growth[name].dropna()
+            below.plot(
+                curve.index,
+                curve,
+                line,
+                marker=MARKERS["laplace"],
+                color=COLOURS["laplace"],
+                markerfacecolor=COLOURS["laplace"] if filled else "white",
+                label=f"rows {name}",
+            )
+    below.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds")
+    below.legend()
+    return figure

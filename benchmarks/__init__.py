@@ -1,0 +1,1 @@
+"""What a fit costs, here and elsewhere: `make benchmark`, or `python -m benchmarks --help`."""

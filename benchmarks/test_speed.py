@@ -1,0 +1,51 @@
+"""The engine's parts, timed by pytest-benchmark for its developers: `make timings`.
+
+Nothing is asserted about a time; what is asserted is that the work was done.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import laplace
+from benchmarks.designs import PUBLISHED_SIZE, Design
+
+SMALL = Design(10_000, 100, 5).draw(seed=1)
+MANY_GROUPS = Design(20_000, 4_000, 5).draw(seed=1)
+ROWS = {"100 groups": SMALL, "4,000 groups": MANY_GROUPS}
+
+rows = pytest.mark.parametrize("data", ROWS.values(), ids=ROWS)
+
+
+@rows
+def test_fit(benchmark: Any, data: Any) -> None:
+    assert benchmark(laplace.fit, *data).converged
+
+
+def test_fit_of_the_published_size(benchmark: Any) -> None:
+    assert benchmark(laplace.fit, *PUBLISHED_SIZE.draw(seed=1), tau=1.0).converged
+
+
+@rows
+@pytest.mark.parametrize("nodes", [1, 5, 25])
+def test_evaluation(benchmark: Any, data: Any, nodes: int) -> None:
+    checked = laplace.GroupedData.from_arrays(*data)
+    likelihood = laplace.likelihood.Likelihood(checked, nodes)
+    found = benchmark(likelihood.at, np.zeros(checked.p), 1.0)
+    assert np.isfinite(found.value)
+
+
+@rows
+def test_checks_and_sorting(benchmark: Any, data: Any) -> None:
+    assert benchmark(laplace.GroupedData.from_arrays, *data).n == len(data[0])
+
+
+@pytest.mark.parametrize("family", ["binomial", "poisson"])
+def test_other_families(benchmark: Any, family: str) -> None:
+    y, X, groups = SMALL
+    trials = 1 if family == "binomial" else None
+    found = benchmark(laplace.fit, y, X, groups, family=family, trials=trials)
+    assert found.converged
