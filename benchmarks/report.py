@@ -262,17 +262,17 @@ def details(results: Results) -> pd.Series:
         design = Design.parse(name)
         if "memory" in record and design.rows == max(growth(results, "rows").index):
             order = _order(design)
-            lines[f"memory above the data, {design.rows:,} rows, {order}"] = (
+            lines[f"memory, {design.rows:,} rows {order}"] = (
                 f"{brief(record['memory'] / 2**30)} GiB"
             )
     for name, record in records(results, "validation").items():
         if "fit" in record:
             part = {what: float(np.median(record[what])) for what in ("rows", "rank", "fit")}
             order = _order(Design.parse(name))
-            lines[f"rows checked and sorted, {LARGE.rows:,} rows, {order}"] = (
+            lines[f"checks and sorting, {LARGE.rows:,} rows {order}"] = (
                 f"{100 * part['rows'] / part['fit']:.0f} % of the fit"
             )
-            lines[f"rank of X checked, {LARGE.rows:,} rows, {order}"] = (
+            lines[f"rank of X, {LARGE.rows:,} rows {order}"] = (
                 f"{100 * part['rank'] / part['fit']:.0f} % of the fit"
             )
     for name, record in records(results, "small").items():
@@ -290,7 +290,7 @@ def details(results: Results) -> pd.Series:
 STARTS = {
     "import": "import laplace",
     "first": "the first fit",
-    "all": "first fits of all families, 1 and 5 nodes",
+    "all": "all that is compiled",
 }
 
 

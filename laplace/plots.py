@@ -445,7 +445,8 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
             places,
             MARKERS["laplace"] if ours else "^v<>DXph"[(k - 1) % 8],
             color=COLOURS["laplace"] if ours else COLOURS["one arm"],
-            markerfacecolor=COLOURS["laplace"] if ours else "white",
+            markerfacecolor=COLOURS["laplace"] if ours else "none",
+            linestyle="none",
             markersize=9 if ours else 7,
             label=name,
         )
@@ -460,7 +461,7 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
     above.grid(axis="y", color=COLOURS["faint"], alpha=0.4)
     above.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2)
     for name, line, filled in (("as drawn", "-", True), ("sorted", "--", False)):
-        if name in growth:
+        if name in growth.columns:
             curve = growth[name].dropna()
             below.plot(
                 curve.index,
@@ -471,6 +472,10 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
                 markerfacecolor=COLOURS["laplace"] if filled else "white",
                 label=f"rows {name}",
             )
+    if len(growth):
+        rows, top = growth.index.to_numpy(dtype=float), growth.iloc[-1].min()
+        guide = top * rows / rows[-1]
+        below.plot(rows, guide, ":", color=COLOURS["faint"], zorder=0, label="in proportion")
     below.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds")
     below.legend()
     return figure

@@ -43,6 +43,10 @@ def every_figure() -> dict[str, Figure]:
         ),
         "profile": plots.profile({"one": curve, "two": curve}),
         "random_effects": plots.random_effects(effects),
+        "speed": plots.speed(
+            pd.DataFrame({"ours": [0.1, 0.2], "theirs": [1.0, np.nan]}, index=["one", "two"]),
+            pd.DataFrame({"as drawn": [0.1, 1.0], "sorted": [0.05, 0.8]}, index=[10, 100]),
+        ),
         "proportions": plots.proportions(arms, arms, "proportion"),
     }
 
