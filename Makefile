@@ -60,7 +60,7 @@ notebooks: $(STAMP)  ## compute every notebook again, in place
 run: $(STAMP)  ## run one with other values: make run NOTEBOOK=03_two_sites PARAMETERS="-p tau 2"
 	@$(PY) notebooks/run.py $(NOTEBOOK) $(PARAMETERS)
 
-benchmark: $(STAMP)  ## measure ours and the peers, an hour: make benchmark OPTIONS="--quick"
+benchmark: $(STAMP)  ## measure ours and the peers, half an hour: make benchmark OPTIONS="--quick"
 	@$(PY) -m benchmarks $(OPTIONS)
 	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \
 	  --execute --inplace notebooks/07_speed.ipynb

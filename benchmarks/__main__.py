@@ -47,7 +47,7 @@ ROWS = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 GROUPS = (10, 100, 1_000, 10_000, 100_000)
 COLUMNS = (2, 5, 10, 20, 50)
 NODES = (1, 3, 5, 9, 25, 51)
-BATCH = 500  # data sets
+BATCH = 2_000  # data sets
 STARTS = 3
 
 
@@ -86,7 +86,7 @@ def fits(designs: Sequence[Design], quick: bool) -> Iterator[Job]:
             yield Job(name, f"fit {design.name} {name}", design, what, {"peer": name})
 
 
-def others(seed: int) -> Iterator[Job]:
+def others(seed: int, threads: int) -> Iterator[Job]:
     """List what is measured of ours alone."""
     of_ours = {"peer": OURS}
     for is_sorted in (False, True):
@@ -105,7 +105,7 @@ def others(seed: int) -> Iterator[Job]:
         arguments = of_ours | {"options": {"nodes": nodes}}
         yield Job("nodes", f"nodes {nodes}", MIDDLE, "fit", arguments)
     for name, tau in {"estimated": None, "fixed": 1.0}.items():
-        arguments = {"seed": seed, "count": BATCH, "tau": tau}
+        arguments = {"seed": seed, "count": BATCH, "tau": tau, "workers": threads}
         yield Job("small", f"small {name}", None, "small", arguments)
     for cache in ("empty", "filled"):
         yield Job("start", f"start {cache}", None, "start", {"cache": cache})
@@ -314,11 +314,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(f"--designs: {error}")
     options.whole = not (options.quick or options.only or designs)
-    jobs = [*fits(designs or report.all_designs(COMPARED), options.quick), *others(options.seed)]
+    jobs = [
+        *fits(designs or report.all_designs(COMPARED), options.quick),
+        *others(options.seed, options.threads),
+    ]
+    kinds = options.only or (PEERS if designs else known)
     options.jobs = [
         job
         for job in jobs
-        if (not options.only or job.kind in options.only) and (not designs or job.design in designs)
+        if job.kind in kinds and (not designs or job.design is None or job.design in designs)
     ]
     return options
 
@@ -342,10 +346,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results["versions"] = software() | packages
     results["commit"] = commit()
     results |= runner.python("blas", {})
-    print(f"Machine: {', '.join(map(str, same['machine'].values()))}; {results.get('blas')}")
-    print(
-        f"Threads: {options.threads}; dropped from the environment: {runner.dropped or 'nothing'}"
-    )
+    print(f"{report.hardware(results)}; {', '.join(results.get('blas', []))}")
+    print(f"Dropped from the environment: {', '.join(runner.dropped) or 'nothing'}")
 
     # the data of a design are written once, and deleted when all who need them are done
     jobs = sorted(options.jobs, key=size)
@@ -363,7 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 word = next((found[w] for w in ("missing", "failed") if w in found), "done")
                 print(f"{word}, after {time.perf_counter() - begun:.0f} s")
     print(f"\n{report.text(results)}\n\nWritten to {options.output}")
-    if options.output.resolve() == report.RESULTS:
+    if options.output.resolve() == report.RESULTS.resolve() and report.quotable(results):
         report.quote(results)
     return 0
 

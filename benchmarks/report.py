@@ -265,21 +265,24 @@ def details(results: Results) -> pd.Series:
             lines[f"memory, {design.rows:,} rows {order}"] = (
                 f"{brief(record['memory'] / 2**30)} GiB"
             )
+    made = records(results, "fit").get(f"{LARGE.name} gpboost", {}).get("before")
+    if made:
+        lines[f"GPModel made before its fit, {LARGE.rows:,} rows"] = seconds(float(np.median(made)))
     for name, record in records(results, "validation").items():
         if "fit" in record:
-            part = {what: float(np.median(record[what])) for what in ("rows", "rank", "fit")}
-            order = _order(Design.parse(name))
-            lines[f"checks and sorting, {LARGE.rows:,} rows {order}"] = (
-                f"{100 * part['rows'] / part['fit']:.0f} % of the fit"
-            )
-            lines[f"rank of X, {LARGE.rows:,} rows {order}"] = (
-                f"{100 * part['rank'] / part['fit']:.0f} % of the fit"
+            design = Design.parse(name)
+            what = "checks" if design.sorted else "checks and sorting"
+            share = float(np.median(record["ready"])) / float(np.median(record["fit"]))
+            lines[f"{what}, {design.rows:,} rows {_order(design)}"] = (
+                f"{100 * share:.0f} % of the fit"
             )
     for name, record in records(results, "small").items():
-        if "batch" in record:
-            rate = record["count"] / float(np.median(record["batch"]))
-            lines[f"2 × 500 × 10, τ {name}, one fit"] = seconds(float(np.median(record["single"])))
-            lines[f"2 × 500 × 10, τ {name}, {record['count']} fits"] = f"{brief(rate)} a second"
+        if "batches" in record:
+            lines[f"2 × 500 × 10, τ {name}"] = seconds(float(np.median(record["single"])))
+            for processes, taken in record["batches"].items():
+                rate = record["count"] / float(np.median(taken))
+                words = f"many of them, {processes} process{'es' if processes != '1' else ''}"
+                lines[f"{words}, τ {name}"] = f"{brief(rate)} a second"
     for name, record in records(results, "start").items():
         for what, words in STARTS.items():
             if what in record:
@@ -297,23 +300,32 @@ STARTS = {
 # --- words ---------------------------------------------------------------------------------------
 
 
-def machine(results: Results) -> str:
-    """Name the machine, the threads and the days of the measurements."""
-    of = results["machine"]
-    days = sorted({record["date"] for record in results["measurements"].values()})
-    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+def hardware(results: Results) -> str:
+    """Name the machine and the threads."""
+    of, threads = results["machine"], results["threads"]
     return (
         f"{of['cpu']}, {of['cores']} core{'s' if of['cores'] != 1 else ''}, "
-        f"{of['memory GiB']} GiB, {results['threads']} threads; {when}"
+        f"{of['memory GiB']} GiB, {threads} thread{'s' if threads != 1 else ''}"
     )
+
+
+def machine(results: Results) -> str:
+    """Name the machine, the threads and the days of the measurements."""
+    days = sorted({record["date"] for record in results["measurements"].values()})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return f"{hardware(results)}; {when}"
+
+
+def quotable(results: Results) -> list[Design]:
+    """Give the compared designs on which ours was measured."""
+    by_key = records(results, "fit")
+    return [d for d in COMPARED if "loglik" in by_key.get(f"{d.name} {OURS}", {})]
 
 
 def sentence(results: Results) -> str:
     """Say in the README how long the largest compared fit takes, here and elsewhere."""
-    table = fits(results)
-    measured = table["seconds"].xs(OURS, level="peer").dropna().index
-    design = max((d for d in COMPARED if d.name in measured), key=lambda d: d.rows * d.columns)
-    of = table.loc[design.name].dropna(subset="seconds")
+    design = max(quotable(results), key=lambda d: d.rows * d.columns)
+    of = fits(results).loc[design.name].dropna(subset="seconds")
     others = [
         f"{_name(results, peer)} {seconds(of.loc[peer, 'seconds'])} "
         f"({brief(of.loc[peer, 'ratio'])} times ours)"

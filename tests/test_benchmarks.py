@@ -195,7 +195,10 @@ def test_quick_leaves_out_the_slow_and_nothing_else() -> None:
     for design in COMPARED:
         for peer in peers.PEERS:
             assert f"fit {design.name} {peer}" in fits()
-    assert fits("--only", "start") == {"start empty", "start filled"}
+    starts = {"start empty", "start filled"}
+    assert fits("--only", "start") == starts
+    assert fits("--only", "start,ours", "--designs", "9/3/2") == starts | {"fit 9/3/2 ours"}
+    assert fits("--designs", "9/3/2") == {f"fit 9/3/2 {peer}" for peer in peers.PEERS}
 
 
 @pytest.mark.parametrize(
@@ -215,7 +218,7 @@ def test_a_wrong_command_line_is_refused(capsys, arguments: list[str], words: st
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("small", {"seed": 1, "count": 3, "tau": 1.0}),
+        ("small", {"seed": 1, "count": 3, "tau": 1.0, "workers": 1}),
         ("validation", {"design": TINY.name}),
         ("fit", {"peer": "ours", "design": TINY.name, "threads": 1, "options": {"nodes": 5}}),
     ],
@@ -227,8 +230,8 @@ def test_what_is_measured_of_ours(name: str, arguments: dict, tmp_path: Path, mo
         arguments = arguments | {"folder": str(tmp_path)}
     found = driver.measure.MEASURES[name](**arguments)
     times = {
-        "small": ("single", "batch"),
-        "validation": ("rows", "rank", "fit"),
+        "small": ("single",),
+        "validation": ("ready", "fit"),
         "fit": ("seconds", "unit pass"),
     }[name]
     for key in times:
@@ -236,7 +239,7 @@ def test_what_is_measured_of_ours(name: str, arguments: dict, tmp_path: Path, mo
         assert min(found[key]) > 0.0
     json.dumps(report.without_nan(found), allow_nan=False)
     if name == "small":
-        assert found["converged"] == 3
+        assert found["batches"].keys() == {"1"}
     if name == "fit":
         assert found["tau"] == laplace.fit(*TINY.draw(seed=1), nodes=5).tau
         assert found["memory"] >= 0
@@ -318,7 +321,10 @@ def test_the_sentence_has_the_numbers_the_machine_and_the_days() -> None:
 def test_a_file_of_one_kind_is_enough_for_the_terminal() -> None:
     for kind in ("rows", "nodes", f"fit {COMPARED[0].name} gpboost-tight"):
         kept = {k: v for k, v in HAND_MADE["measurements"].items() if k.startswith(kind)}
-        assert "2026" in report.text({**HAND_MADE, "measurements": kept})
+        part = {**HAND_MADE, "measurements": kept}
+        assert "2026" in report.text(part)
+        assert report.quotable(part) == []  # so that nothing is written to the README
+    assert report.quotable(HAND_MADE) == COMPARED[:1]
 
 
 # --- what is committed ---------------------------------------------------------------------------
