@@ -34,7 +34,7 @@ from laplace.inference import (
     LikelihoodRatioTest,
 )
 from laplace.likelihood import Contribution, Likelihood, WithoutRandomIntercepts
-from laplace.newton import Maximum, maximise
+from laplace.newton import DECREMENT_TOLERANCE, Maximum, maximise
 from laplace.penalties import Penalty
 from laplace.quadrature import MAX_NODES, check_nodes
 
@@ -63,6 +63,8 @@ FAR_FROM_START = 1.0
 # There, a ten-millionth of a standard error is below a ten-millionth of an estimate's third digit,
 # and an evaluation takes time.
 MANY_ROWS_TOLERANCE = 1e-14
+# The maximum over some rows is far less certain than this.
+START_TOLERANCE = 1e-2
 # Numbers of nodes on the way to many, and how near their maxima have to be found.
 FEWER_NODES = (1, 6)
 NEARBY_TOLERANCE = 1e-4
@@ -399,15 +401,23 @@ class _Search:
         The standard deviation, where it is fixed.
     penalty : Penalty, optional
         Added to the log-likelihood.
+    tolerance : float
+        Of `maximise`.
     """
 
     def __init__(
-        self, data: GroupedData, basis: Basis, tau: float | None, penalty: Penalty | None = None
+        self,
+        data: GroupedData,
+        basis: Basis,
+        tau: float | None,
+        penalty: Penalty | None = None,
+        tolerance: float = DECREMENT_TOLERANCE,
     ) -> None:
         self.data = data
         self.basis = basis
         self.tau = tau
         self.penalty = penalty
+        self._tolerance = tolerance
         self._always_inside = penalty is not None and penalty.always_inside
         self._max_step = np.append(np.full(data.p, np.inf), MAX_STEP_LOG_TAU)
 
@@ -484,7 +494,7 @@ class _Search:
             last[0] = coefficients
             return _of_beta(contribution)
 
-        found = maximise(evaluate, start)
+        found = maximise(evaluate, start, tolerance=self._tolerance)
         if last[0] is not found.theta:
             last[1] = objective.without(found.theta)[1]
         there = found.contribution
@@ -524,7 +534,7 @@ class _Search:
             if penalty is not None:
                 penalty = penalties.build(penalty.name, penalty.strength, some, free)
             basis = some.check_estimable(tau_is_free=free, any_outcome=self._always_inside)
-            found, tau = _Search(some, basis, self.tau, penalty).maximum(1)
+            found, tau = _Search(some, basis, self.tau, penalty, START_TOLERANCE).maximum(1)
         except ValueError:  # SeparationError is one: all rows may still be fine
             return None
         if not found.converged or (self.tau is None and tau == 0.0):
@@ -583,7 +593,9 @@ class _Search:
 
         def search(coefficients: Array, tau: float, of: _Objective = objective) -> Maximum | None:
             theta = np.append(coefficients, np.log(tau))
-            found = maximise(of, theta, max_step=self._max_step, stop=stop)
+            found = maximise(
+                of, theta, max_step=self._max_step, stop=stop, tolerance=self._tolerance
+            )
             return None if found.message == "boundary" else found
 
         def start_at(tau: float, of: _Objective = objective) -> Maximum | None:

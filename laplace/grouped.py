@@ -160,7 +160,7 @@ class GroupedData:
         order, starts, labels = _sort(groups, n)
         rows = np.require(matrix, requirements=["C", "A"])
         if order is not None:
-            rows, outcome = rows[order], outcome[order]
+            rows, outcome = np.take(rows, order, axis=0), outcome[order]
             shift = None if shift is None else shift[order]
         plan = Plan(starts)
         columns = Columns.of(plan, rows)
@@ -754,18 +754,34 @@ def _sort(groups: Any, n: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int
     The order is None where the rows are sorted; the first rows end with the number of rows.
     """
     labels_of_rows = row_labels(groups, n)
-    if labels_of_rows.dtype.kind in "iu" and labels_of_rows.is_monotonic_increasing:
-        values = labels_of_rows.to_numpy()
-        starts = np.append(_changes(values), n)
-        return None, starts, pd.Index(values[starts[:-1]])
-    codes, labels = pd.factorize(labels_of_rows, sort=True)
-    if np.all(codes[1:] >= codes[:-1]):
-        return None, np.append(_changes(codes), n), pd.Index(labels)
+    values = labels_of_rows.to_numpy()
+    if values.dtype.kind in "iu":
+        if np.all(values[1:] >= values[:-1]):
+            starts = np.append(_changes(values), n)
+            return None, starts, pd.Index(values[starts[:-1]])
+        codes, names = _code_whole_numbers(values)
+        labels = pd.Index(names)
+    else:
+        codes, labels = pd.factorize(labels_of_rows, sort=True)
+        if np.all(codes[1:] >= codes[:-1]):
+            return None, np.append(_changes(codes), n), pd.Index(labels)
     from laplace import kernels
 
     order, starts = np.empty(n, np.int64), np.empty(len(labels) + 1, np.int64)
     kernels.sort_by_code(codes.astype(np.int64, copy=False), len(labels), order, starts)
     return order, starts, pd.Index(labels)
+
+
+def _code_whole_numbers(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return each number's position among the sorted distinct ones, and these."""
+    lowest, highest = int(values.min()), int(values.max())
+    if highest - lowest >= 4 * len(values):  # too sparse for a table
+        return pd.factorize(values, sort=True)
+    shifted = (values - values.dtype.type(lowest)).astype(np.int64)
+    there = np.bincount(shifted) > 0
+    position = np.cumsum(there) - 1
+    labels = np.flatnonzero(there) + lowest
+    return position[shifted], labels.astype(values.dtype)
 
 
 def _changes(values: NDArray[Any]) -> NDArray[np.int64]:

@@ -204,10 +204,11 @@ def _higher(poisson: bool, eta: Any, trials: Any, b_3: Any, b_4: Any) -> None:
 @_exact
 def _load(X: Any, first: int, rows: int, XT: Any) -> None:
     """Copy some rows of X, transposed, as float64."""
+    part = X[first : first + rows]
     for k in range(X.shape[1]):
         column = XT[k]
         for j in range(rows):
-            column[j] = X[first + j, k]
+            column[j] = part[j, k]
 
 
 @_sums
@@ -267,9 +268,9 @@ def _add_cross(XT: Any, w: Any, rows: int, p: int, left: Any, right: Any, matrix
 
 @_sums
 def _total(rows: Any, first: int, last: int) -> float:
-    s = 0.0
-    for j in range(first, last):
-        s += rows[j]
+    part, s = rows[first:last], 0.0
+    for j in range(len(part)):
+        s += part[j]
     return s
 
 
@@ -278,8 +279,10 @@ def _add_sums(
     XT: Any, b_2: Any, b_3: Any, b_4: Any, first: int, last: int, p: int, s: Any, a: Any
 ) -> None:
     """Add the sums s_2, s_3, s_4 and a_2, a_3, a_4 of the rows of a group."""
+    rows = last - first  # loops from zero vectorise
+    b_2, b_3, b_4 = b_2[first:last], b_3[first:last], b_4[first:last]
     s_2, s_3, s_4 = 0.0, 0.0, 0.0
-    for j in range(first, last):
+    for j in range(rows):
         s_2 += b_2[j]
         s_3 += b_3[j]
         s_4 += b_4[j]
@@ -287,9 +290,9 @@ def _add_sums(
     s[1] += s_3
     s[2] += s_4
     for k in range(p):
-        column = XT[k]
+        column = XT[k, first:last]
         s_2, s_3, s_4 = 0.0, 0.0, 0.0
-        for j in range(first, last):
+        for j in range(rows):
             s_2 += b_2[j] * column[j]
             s_3 += b_3[j] * column[j]
             s_4 += b_4[j] * column[j]
@@ -649,12 +652,13 @@ def _add_node(
     XT: Any, r: Any, b_2: Any, first: int, rows: int, at: int, p: int, g_b: Any, a_2: Any
 ) -> None:
     """Add sum r x and sum b'' x of the rows of a group at one node."""
+    r, b_2 = r[at : at + rows], b_2[at : at + rows]
     for k in range(p):
-        column = XT[k]
+        column = XT[k, first : first + rows]
         s, t = 0.0, 0.0
         for j in range(rows):
-            s += r[at + j] * column[first + j]
-            t += b_2[at + j] * column[first + j]
+            s += r[j] * column[j]
+            t += b_2[j] * column[j]
         g_b[k] += s
         a_2[k] += t
 
@@ -818,7 +822,7 @@ def evaluate(
     information : ndarray of shape (m,)
         On return, the sum of b'' at the mode of each group, s_2.
     values, gradients, hessians : ndarray of shapes (S,), (S, p + 1), (S, p + 1, p + 1)
-        Where the sums of each slab go; of the Hessian the lower triangle.
+        Where the sums of each slab go.
     lost : ndarray of shape (S,)
         Number of groups whose mode was not found.
     """
@@ -992,6 +996,7 @@ def evaluate(
             gradients[slab, k] = gradient[k]
             for h in range(k + 1):
                 hessians[slab, k, h] = matrix[k, h] + (cross[k, h] if k < p else 0.0)
+                hessians[slab, h, k] = hessians[slab, k, h]
         hessians[slab, p, p] += in_tau
 
 
@@ -1064,6 +1069,7 @@ def evaluate_without(
             gradients[slab, k] = gradient[k]
             for h in range(k + 1):
                 hessians[slab, k, h] = cross[k, h]
+                hessians[slab, h, k] = cross[k, h]
 
 
 @_sums

@@ -295,10 +295,10 @@ class _Sums:
         )
 
     def total(self) -> Contribution:
-        """Add them in their order, and the constants of the log-likelihood."""
-        value, gradient, lower = (np.add.reduce(part, axis=0) for part in self.parts)
-        hessian = lower + lower.T
-        hessian.flat[:: len(hessian) + 1] = np.diag(lower)
+        """Add them in their order, and the constant of the log-likelihood."""
+        value, gradient, hessian = (
+            part[0] if self.slabs == 1 else np.add.reduce(part, axis=0) for part in self.parts
+        )
         return Contribution(float(value) + self.data.constant, gradient, hessian)
 
 

@@ -61,8 +61,9 @@ class Plan:
         work : int
             How many numbers it reads.
         """
-        slabs, blocks = self.slabs, self.blocks
-        count = min(threads(), self.count, work // WORTH_A_THREAD)
+        slabs, blocks, count = self.slabs, self.blocks, work // WORTH_A_THREAD
+        if count > 1:
+            count = min(threads(), self.count, count)
         if count <= 1:
             kernel(0, self.count, slabs, blocks, *arguments)
             return
