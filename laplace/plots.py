@@ -39,6 +39,7 @@ COLOURS = {
 }
 MARKERS = {"truth": "_", "laplace": "o", "quadrature": "s", "published": "D"}
 FEW_GROUPS = 20  # so many labels fit below an axis
+ROOM_FOR_LABEL = 1.4  # ratio of two numbers on a logarithmic axis whose labels do not touch
 WIDTH = 5.6  # inches; text stays legible when a phone shrinks the figure
 
 STYLE: Any = {
@@ -89,6 +90,17 @@ def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Fig
     layout = ConstrainedLayoutEngine(hspace=0.06)
     figure = Figure(figsize=(WIDTH, height), layout=layout)
     return figure, figure.subplots(rows, columns, **options)
+
+
+def _node_ticks(ax: Any, nodes: pd.Index) -> None:
+    """Mark numbers of nodes on a logarithmic axis, and name those that have room for it."""
+    labels, last = [], 0.0
+    for count in nodes:
+        named = count >= ROOM_FOR_LABEL * last
+        labels.append(str(count) if named else "")
+        last = count if named else last
+    ax.set_xticks(nodes, labels)
+    ax.minorticks_off()
 
 
 @_styled
@@ -218,8 +230,7 @@ def errors_by_group(errors: Mapping[str, pd.DataFrame], kinds: pd.Series) -> Fig
             middle = members.median(axis=1)
             ax.plot(place, middle, line, color=COLOURS["truth"], linewidth=2.2, label=kind)
         ax.set(title=f"{name} rule", xscale="log", yscale="log", ylabel="error of a group")
-        ax.set_xticks(table.index, [str(count) for count in table.index])
-        ax.minorticks_off()
+        _node_ticks(ax, table.index)
     first = np.atleast_1d(axes)[0]
     first.legend(title="median of the groups", loc="lower left")
     ax.set_xlabel("number of nodes K")
@@ -297,8 +308,7 @@ def by_nodes(estimates: pd.DataFrame, reference: float, ylabel: str) -> Figure:
             label="Laplace",
         )
     ax.set(xscale="log", xlabel="number of nodes K", ylabel=ylabel)
-    ax.set_xticks(estimates.index, [str(count) for count in estimates.index])
-    ax.minorticks_off()
+    _node_ticks(ax, estimates.index)
     ax.legend()
     return figure
 

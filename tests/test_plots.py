@@ -106,6 +106,14 @@ def test_an_error_that_is_not_known_is_not_drawn() -> None:
     np.testing.assert_allclose(adaptive.get_xydata(), [[1, 0.2], [9, 1e-16]])
 
 
+def test_numbers_of_nodes_are_named_where_there_is_room() -> None:
+    nodes = [1, 3, 20, 25, 50]
+    estimates = pd.DataFrame({"ordinary": 0.0, "adaptive": 0.1}, index=nodes)
+    ax = plots.by_nodes(estimates, 0.1, "an estimate").axes[0]
+    assert list(ax.get_xticks()) == nodes
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "3", "20", "", "50"]
+
+
 def test_few_groups_are_named_in_the_order_drawn() -> None:
     effects = pd.DataFrame({"mode": [0.5, -1.0, 0.1], "sd": 0.2}, index=[7, 8, 9])
     ax = plots.random_effects(effects, "herds").axes[0]

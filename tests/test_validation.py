@@ -13,13 +13,13 @@ COLUMNS = ["rows", "groups", "tau", "outcome", "parameter", "predicted", "actual
 
 @pytest.mark.parametrize("nodes", [1, 3, 5])
 def test_the_shift_is_predicted_within_a_factor_of_two(nodes: int) -> None:
-    """The parameter that moves most; the chapter on quadrature does this for 200 designs."""
-    shifts = predicted_shifts(40, nodes=nodes, seed=11)
+    """The parameter that moves most, on other designs than those of the chapter on quadrature."""
+    shifts = predicted_shifts(250, nodes=nodes, seed=11)
     compared = shifts[shifts["outcome"] == "compared"]
-    assert len(compared) >= 30
+    assert len(compared) >= 200
     # a shift of less than 1e-6 standard errors is rounding
     ratio = compared["ratio"][compared["actual"].abs() > 1e-6]
-    assert len(ratio) >= 20
+    assert len(ratio) >= 200
     assert ratio.between(0.5, 2.0).all()
     assert abs(ratio.median() - 1.0) < 0.1
 
