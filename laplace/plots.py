@@ -254,10 +254,11 @@ def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
     """
     figure, ax = _figure(1, 1, 4.2)
     predicted, actual = shifts["predicted"].abs(), shifts["actual"].abs()
-    ends = np.array([actual.min() / 1.5, actual.max() * 1.5])
+    both = pd.concat([predicted, actual])
+    ends = np.array([both.min() / 1.5, both.max() * 1.5])
     ax.fill_between(ends, ends / factor, ends * factor, color=COLOURS["faint"], alpha=0.25)
     ax.plot(ends, ends, color=COLOURS["truth"], linewidth=1)
-    ax.plot(actual, predicted, MARKERS["laplace"], color=COLOURS["laplace"], alpha=0.5)
+    ax.plot(actual, predicted, ".", color=COLOURS["laplace"], markersize=5, alpha=0.5)
     ax.set(
         xscale="log",
         yscale="log",

@@ -12,16 +12,19 @@ COLUMNS = ["rows", "groups", "tau", "outcome", "parameter", "predicted", "actual
 
 
 @pytest.mark.parametrize("nodes", [1, 3, 5])
-def test_the_shift_is_predicted_within_a_factor_of_two(nodes: int) -> None:
+def test_the_shift_is_predicted(nodes: int) -> None:
     """The parameter that moves most, on other designs than those of the chapter on quadrature."""
     shifts = predicted_shifts(250, nodes=nodes, seed=11)
+    assert set(shifts["outcome"]) <= {"compared", "tau = 0", "no shift", "no estimate"}
     compared = shifts[shifts["outcome"] == "compared"]
     assert len(compared) >= 200
-    # a shift of less than 1e-6 standard errors is rounding
-    ratio = compared["ratio"][compared["actual"].abs() > 1e-6]
-    assert len(ratio) >= 200
-    assert ratio.between(0.5, 2.0).all()
-    assert abs(ratio.median() - 1.0) < 0.1
+    ratio = compared["ratio"]
+    assert abs(ratio.median() - 1.0) < 0.05
+    assert ratio.between(0.5, 2.0).mean() >= 0.99
+    # the exceptions are far from their maximum, and are said to be: one Newton step is not enough
+    small = compared["predicted"].abs() < 0.25
+    assert small.sum() >= 100
+    assert ratio[small].between(0.5, 2.0).all()
 
 
 def test_each_row_is_what_it_says() -> None:
