@@ -38,6 +38,8 @@ COLOURS = {
     "other arm": "#009E73",
 }
 MARKERS = {"truth": "_", "laplace": "o", "quadrature": "s", "published": "D"}
+FEW_GROUPS = 20  # so many labels fit below an axis
+ROOM_FOR_LABEL = 1.4  # ratio of two numbers on a logarithmic axis whose labels do not touch
 WIDTH = 5.6  # inches; text stays legible when a phone shrinks the figure
 
 STYLE: Any = {
@@ -88,6 +90,17 @@ def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Fig
     layout = ConstrainedLayoutEngine(hspace=0.06)
     figure = Figure(figsize=(WIDTH, height), layout=layout)
     return figure, figure.subplots(rows, columns, **options)
+
+
+def _node_ticks(ax: Any, nodes: pd.Index) -> None:
+    """Mark numbers of nodes on a logarithmic axis, and name those that have room for it."""
+    labels, last = [], 0.0
+    for count in nodes:
+        named = count >= ROOM_FOR_LABEL * last
+        labels.append(str(count) if named else "")
+        last = count if named else last
+    ax.set_xticks(nodes, labels)
+    ax.minorticks_off()
 
 
 @_styled
@@ -141,13 +154,16 @@ def integrand(
 
 
 @_styled
-def quadrature_error(errors: pd.DataFrame) -> Figure:
-    """Draw the absolute error of the log-likelihood against the number of nodes.
+def quadrature_error(errors: pd.DataFrame, ylabel: str = "error of the log-likelihood") -> Figure:
+    """Draw an absolute error against the number of nodes, of the ordinary and the adaptive rule.
 
     Parameters
     ----------
     errors : DataFrame
-        Index: number of nodes; columns `ordinary` and `adaptive`: absolute errors.
+        Index: number of nodes; columns `ordinary` and `adaptive`: absolute errors, NaN where there
+        are none.
+    ylabel : str
+        What the error is of.
 
     Returns
     -------
@@ -160,9 +176,10 @@ def quadrature_error(errors: pd.DataFrame) -> Figure:
         "adaptive": ("-", MARKERS["quadrature"], COLOURS["quadrature"]),
     }
     for name, (line, marker, colour) in lines.items():
+        curve = errors[name].dropna().clip(lower=floor)
         ax.plot(
-            errors.index,
-            errors[name].clip(lower=floor),
+            curve.index,
+            curve,
             line,
             marker=marker,
             color=colour,
@@ -181,9 +198,75 @@ def quadrature_error(errors: pd.DataFrame) -> Figure:
     ax.set(
         yscale="log",
         xlabel="number of nodes K",
-        ylabel="error of the log-likelihood",
+        ylabel=ylabel,
     )
     ax.legend()
+    return figure
+
+
+@_styled
+def errors_by_group(errors: Mapping[str, pd.DataFrame], kinds: pd.Series) -> Figure:
+    """Draw each group's absolute error against the number of nodes, a panel a rule.
+
+    Parameters
+    ----------
+    errors : mapping of str to DataFrame
+        Name of the rule; index: number of nodes, a column a group.
+    kinds : Series
+        One of two kinds of each group, by the columns of `errors`.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = _figure(len(errors), 1, 2.9 * len(errors), sharex=True, sharey=True)
+    colours = {"ordinary": COLOURS["faint"], "adaptive": COLOURS["quadrature"]}
+    lines = ["-", ":"]
+    for ax, (name, table) in zip(np.atleast_1d(axes), errors.items(), strict=True):
+        for kind, line in zip(kinds.unique(), lines, strict=False):
+            members = table.loc[:, kinds == kind]
+            place = members.index.to_numpy(dtype=float)
+            ax.plot(place, members, line, color=colours[name], linewidth=0.5, alpha=0.25)
+            middle = members.median(axis=1)
+            ax.plot(place, middle, line, color=COLOURS["truth"], linewidth=2.2, label=kind)
+        ax.set(title=f"{name} rule", xscale="log", yscale="log", ylabel="error of a group")
+        _node_ticks(ax, table.index)
+    first = np.atleast_1d(axes)[0]
+    first.legend(title="median of the groups", loc="lower left")
+    ax.set_xlabel("number of nodes K")
+    return figure
+
+
+@_styled
+def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
+    """Draw predicted against actual shifts, with the band of a factor about equality.
+
+    Parameters
+    ----------
+    shifts : DataFrame
+        Columns `predicted` and `actual`, in standard errors, of the same sign.
+    factor : float
+        Half the width of the band.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 4.2)
+    predicted, actual = shifts["predicted"].abs(), shifts["actual"].abs()
+    both = pd.concat([predicted, actual])
+    ends = np.array([both.min() / 1.5, both.max() * 1.5])
+    ax.fill_between(ends, ends / factor, ends * factor, color=COLOURS["faint"], alpha=0.25)
+    ax.plot(ends, ends, color=COLOURS["truth"], linewidth=1)
+    ax.plot(actual, predicted, ".", color=COLOURS["laplace"], markersize=5, alpha=0.5)
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlim=ends,
+        ylim=ends,
+        xlabel="actual shift, in standard errors",
+        ylabel="predicted shift",
+    )
     return figure
 
 
@@ -226,8 +309,7 @@ def by_nodes(estimates: pd.DataFrame, reference: float, ylabel: str) -> Figure:
             label="Laplace",
         )
     ax.set(xscale="log", xlabel="number of nodes K", ylabel=ylabel)
-    ax.set_xticks(estimates.index, [str(count) for count in estimates.index])
-    ax.minorticks_off()
+    _node_ticks(ax, estimates.index)
     ax.legend()
     return figure
 
@@ -370,13 +452,15 @@ def profile(curves: Mapping[str, pd.Series]) -> Figure:
 
 
 @_styled
-def random_effects(effects: pd.DataFrame) -> Figure:
+def random_effects(effects: pd.DataFrame, group: str = "groups") -> Figure:
     """Draw each group's random intercept, sorted, with two conditional standard deviations.
 
     Parameters
     ----------
     effects : DataFrame
         `Fit.random_effects`: columns `mode` and `sd`.
+    group : str
+        What the groups are, in the plural; few of them are named.
 
     Returns
     -------
@@ -386,10 +470,36 @@ def random_effects(effects: pd.DataFrame) -> Figure:
     ordered = effects.sort_values("mode", kind="stable")
     place = np.arange(len(ordered))
     low, high = ordered["mode"] - 2 * ordered["sd"], ordered["mode"] + 2 * ordered["sd"]
-    ax.vlines(place, low, high, color=COLOURS["laplace"], alpha=0.35, linewidth=1)
-    ax.plot(place, ordered["mode"], ".", color=COLOURS["laplace"], markersize=4)
+    few = len(ordered) <= FEW_GROUPS
+    ax.vlines(place, low, high, color=COLOURS["laplace"], alpha=0.35, linewidth=3 if few else 1)
+    ax.plot(place, ordered["mode"], ".", color=COLOURS["laplace"], markersize=9 if few else 4)
     ax.axhline(0, color=COLOURS["truth"], linewidth=0.8)
-    ax.set(xlabel="groups, sorted", ylabel="random intercept ± 2 sd")
+    if few:
+        ax.set_xticks(place, ordered.index.astype(str))
+    ax.set(xlabel=f"{group}, sorted", ylabel="random intercept ± 2 sd")
+    return figure
+
+
+@_styled
+def curves(fitted: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
+    """Draw fitted curves, such as probabilities, of a few kinds of rows.
+
+    Parameters
+    ----------
+    fitted : DataFrame
+        Index: the covariate; a column a curve, at most four.
+    xlabel, ylabel : str
+        What the covariate is, and what is fitted.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 3.6)
+    for name, line in zip(fitted.columns, ["-", "--", "-.", ":"], strict=False):
+        ax.plot(fitted.index, fitted[name], line, color=COLOURS["laplace"], label=str(name))
+    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
+    ax.legend(title=fitted.columns.name)
     return figure
 
 

@@ -46,11 +46,11 @@ def test_no_intercept() -> None:
 
 
 def test_successes_of_trials_on_the_left() -> None:
-    herds = pd.read_csv(REFERENCE / "cbpp.csv")
-    fit = laplace.fit_formula("y / trials ~ x1 + x2 + x3", herds, groups="group")
-    design = np.column_stack([np.ones(len(herds)), herds[["x1", "x2", "x3"]]])
+    herds = laplace.datasets.cbpp()
+    fit = laplace.fit_formula("incidence / size ~ period", herds, groups="herd")
+    design = np.column_stack([np.ones(len(herds)), *(herds["period"] == k for k in "234")])
     base = laplace.fit(
-        herds["y"], design, herds["group"], family="binomial", trials=herds["trials"]
+        herds["incidence"], design, herds["herd"], family="binomial", trials=herds["size"]
     )
     assert fit.llf == pytest.approx(base.llf, rel=1e-12)
     np.testing.assert_allclose(fit.beta, base.beta, rtol=1e-9)

@@ -25,11 +25,17 @@ def every_figure() -> dict[str, Figure]:
     terms = pd.DataFrame(
         {"Laplace": [1e-2, 1e-3], "with the next term": [1e-3, 1e-5]}, index=[10, 100]
     )
+    moved = pd.DataFrame({"predicted": [0.1, -0.3], "actual": [0.12, -0.2]})
     shifts = pd.DataFrame(RNG.normal(size=(3, 2)), index=list("abc"), columns=NAMES)
     return {
         "integrand": plots.integrand({"eight rows": GROUP}, np.array([0.3]), 1.0, 5),
         "quadrature_error": plots.quadrature_error(errors),
         "remainder": plots.remainder(terms),
+        "errors_by_group": plots.errors_by_group(
+            {"ordinary": errors, "adaptive": errors / 10}, pd.Series(["x", "y"], errors.columns)
+        ),
+        "predicted_shifts": plots.predicted_shifts(moved, 2.0),
+        "curves": plots.curves(arms, "age", "probability"),
         "by_nodes": plots.by_nodes(errors, 0.1, "an estimate"),
         "corrections": plots.corrections(shifts),
         "coefficients": plots.coefficients(
@@ -86,6 +92,34 @@ def test_colours_mean_the_same_in_every_figure() -> None:
     assert labels == ["truth", "published", "Laplace", "quadrature, 5 nodes"]
     kinds = ("truth", "published", "laplace", "quadrature")
     assert colours == [plots.COLOURS[kind] for kind in kinds]
+
+
+def test_predicted_shifts_are_drawn_by_their_size() -> None:
+    _, points = (line.get_xydata() for line in every_figure()["predicted_shifts"].axes[0].lines)
+    np.testing.assert_allclose(points, [[0.12, 0.1], [0.2, 0.3]])
+
+
+def test_an_error_that_is_not_known_is_not_drawn() -> None:
+    errors = pd.DataFrame({"ordinary": [np.nan, 0.1], "adaptive": [0.2, 0.0]}, index=[1, 9])
+    ordinary, adaptive, _ = plots.quadrature_error(errors, "distance").axes[0].lines
+    np.testing.assert_allclose(ordinary.get_xydata(), [[9, 0.1]])
+    np.testing.assert_allclose(adaptive.get_xydata(), [[1, 0.2], [9, 1e-16]])
+
+
+def test_numbers_of_nodes_are_named_where_there_is_room() -> None:
+    nodes = [1, 3, 20, 25, 50]
+    estimates = pd.DataFrame({"ordinary": 0.0, "adaptive": 0.1}, index=nodes)
+    ax = plots.by_nodes(estimates, 0.1, "an estimate").axes[0]
+    assert list(ax.get_xticks()) == nodes
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "3", "20", "", "50"]
+
+
+def test_few_groups_are_named_in_the_order_drawn() -> None:
+    effects = pd.DataFrame({"mode": [0.5, -1.0, 0.1], "sd": 0.2}, index=[7, 8, 9])
+    ax = plots.random_effects(effects, "herds").axes[0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "9", "7"]
+    assert ax.get_xlabel() == "herds, sorted"
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [-1.0, 0.1, 0.5])
 
 
 def test_the_users_settings_are_left_alone() -> None:

@@ -1,19 +1,15 @@
 # Reference values for binomial and Poisson outcomes, from lme4 and from R's own integrate().
 #
 # Run from the root of the repository:  Rscript tests/reference/families.R     (ten seconds)
-# Reads   tests/reference/lme4.R, for the functions that both scripts need
-# Writes  tests/reference/cbpp.csv, counts.csv, families.json    (the same bytes each time)
+# Reads   laplace/datasets/cbpp.csv; tests/reference/lme4.R, for the functions that both scripts need
+# Writes  tests/reference/counts.csv, families.json    (the same bytes each time)
 # Needs   lme4, and nothing that does not come with it.
 #
 # THE MODELS  y_ij ~ Binomial(n_ij, p_ij), logit p_ij = x_ij'beta + u_i, u_i ~ N(0, tau^2), and
 #             y_ij ~ Poisson(m_ij),        log m_ij = offset_ij + x_ij'beta + u_i.
 #
 # THE DATA
-#   cbpp    cbind(incidence, size - incidence) ~ period + (1 | herd), lme4's example. New cases of
-#           contagious bovine pleuropneumonia among the animals of 15 herds in four periods:
-#           Lesnoff, M., Laval, G., Bonnet, P. et al. (2004). Within-herd spread of contagious
-#           bovine pleuropneumonia in Ethiopian highlands. Preventive Veterinary Medicine 64, 27-40.
-#           cbpp.csv has the columns y, trials, x1 to x3 (periods 2 to 4) and group (the herd).
+#   cbpp    cbind(incidence, size - incidence) ~ period + (1 | herd), the package's copy of it
 #   counts  y ~ x1 + x2 + offset(log(exposure)) + (1 | group): 40 groups of 1 to 12 rows, simulated
 #
 # families.json
@@ -191,12 +187,6 @@ as_data <- function(formula, family, frame, n, offset) {
        y = frame$y, n = n, offset = offset, group = frame$group)
 }
 
-cbpp_csv <- function(path) {
-  of_period <- function(k) as.integer(cbpp$period == k)
-  write_csv(data.frame(y = cbpp$incidence, trials = cbpp$size, x1 = of_period(2),
-                       x2 = of_period(3), x3 = of_period(4), group = cbpp$herd), path)
-}
-
 counts_csv <- function(path) {
   set.seed(20240503)
   size <- sample(rep(1:12, length.out = 40))
@@ -209,9 +199,10 @@ counts_csv <- function(path) {
   write_csv(data.frame(y, x1, x2, exposure, group), path)
 }
 
-herds <- cbpp_csv("tests/reference/cbpp.csv")
+herds <- with(read.csv("laplace/datasets/cbpp.csv"), data.frame(
+  y = incidence, trials = size, period = factor(period), group = herd))
 events <- counts_csv("tests/reference/counts.csv")
-binomial_data <- as_data(cbind(y, trials - y) ~ x1 + x2 + x3 + (1 | group), "binomial", herds,
+binomial_data <- as_data(cbind(y, trials - y) ~ period + (1 | group), "binomial", herds,
                          herds$trials, numeric(nrow(herds)))
 poisson_data <- as_data(y ~ x1 + x2 + offset(log(exposure)) + (1 | group), "poisson", events,
                         rep(1, nrow(events)), log(events$exposure))

@@ -1,7 +1,6 @@
 # Reference values for the tests, from lme4 and from R's own integrate().
 #
-# Run from the root of the repository:  Rscript tests/reference/lme4.R     (about three minutes)
-# Reads   laplace/datasets/toenail.csv
+# Run from the root of the repository:  Rscript tests/reference/lme4.R       (about half a minute)
 # Writes  tests/reference/simulated.csv, boundary.csv, lme4.json           (the same bytes each time)
 # Needs   lme4, and nothing that does not come with it.
 #
@@ -9,10 +8,9 @@
 #
 # lme4.json
 #   about      versions; the control settings; the constant that lme4 drops
-#   toenail    outcome ~ treatment * month + (1 | patient)
 #   simulated  y ~ x1 + x2 + (1 | group): 40 groups of 1 to 12 rows, simulated.csv
 #   boundary   y ~ x1 + (1 | group): groups more alike than chance, tau-hat = 0, boundary.csv
-# Each of the three has `columns` (of X, in order), `rows`, `groups` and `fits`, keyed by nAGQ:
+# Each of the two has `columns` (of X, in order), `rows`, `groups` and `fits`, keyed by nAGQ:
 #   beta, tau          lme4's objective maximised: the best of glmer's optimisers from several
 #                      starts, then Newton steps on lme4's own deviance function
 #   loglik             lme4's log-likelihood there, its inner loop converged
@@ -27,8 +25,7 @@
 #                      loop stops early (tolPwrss = 1e-7), so its loglik can be off by more than
 #                      its optimiser is; `loglik_tight` is lme4's log-likelihood at the same
 #                      parameters with the inner loop converged; `singular`, `messages`: lme4's
-# toenail also has `outcome_by_treatment`, `month_sum` and `md5` of the CSV file.
-# simulated and boundary have `fixed`: log-likelihoods at given parameters away from the maximum:
+# Both have `fixed`: log-likelihoods at given parameters away from the maximum:
 #   beta, tau, integral, lme4 (by nAGQ), direct (by nAGQ), ordinary (by K: the rule centred at
 #   zero with scale tau).
 # The fits of boundary are those of glmer() with its default control, and `singular`: true.
@@ -72,13 +69,23 @@ mode_of <- function(y, eta, tau) {
   c(u, (sum(w * (1 - w)) + 1 / tau^2)^-0.5)
 }
 
-# Nodes and log weights for the weight function exp(-z^2 / 2) / sqrt(2 pi), by Golub and Welsch.
+# Nodes and log weights for the weight function exp(-z^2 / 2) / sqrt(2 pi): the nodes by Golub and
+# Welsch, the weights as one over the sum of squares of the orthonormal polynomials, which keeps the
+# digits of the smallest.
 gauss_hermite <- function(K) {
   J <- matrix(0, K, K)
   i <- seq_len(K - 1)
   J[cbind(i, i + 1)] <- J[cbind(i + 1, i)] <- sqrt(i)
-  e <- eigen(J, symmetric = TRUE)
-  list(z = e$values, logw = 2 * log(abs(e$vectors[1, ])))
+  z <- eigen(J, symmetric = TRUE, only.values = TRUE)$values
+  before <- numeric(K)
+  now <- squares <- rep(1, K)
+  for (j in i) {
+    following <- (z * now - sqrt(j - 1) * before) / sqrt(j)
+    before <- now
+    now <- following
+    squares <- squares + now^2
+  }
+  list(z = z, logw = -log(squares))
 }
 
 log_sum_exp <- function(a) max(a) + log(sum(exp(a - max(a))))
@@ -118,7 +125,7 @@ quietly <- function(expr) suppressWarnings(suppressMessages(expr))
 
 # lme4's log-likelihood as a function of (beta, log tau). Where lme4's inner loop stops, the
 # curvature is still that of the step before; a second call, started from where the first one
-# ended, removes what is left (3e-7 on the toenail data).
+# ended, removes what is left (3e-7 on the toenail data of the package).
 objective <- function(data, K) {
   deviance <- quietly(glmer(data$formula, data$frame, binomial, nAGQ = K, devFunOnly = TRUE,
                             control = control()))
@@ -289,22 +296,10 @@ constant <- local({
        "25" = value(25)), saturated = saturated, corrected_25 = value(25) + saturated)
 })
 
-toenail_path <- "laplace/datasets/toenail.csv"
-toenail <- read.csv(toenail_path, stringsAsFactors = TRUE)
-counts <- with(toenail, table(treatment, outcome))
-
-trial <- as_data(outcome ~ treatment * month + (1 | patient), toenail, "patient")
 made <- as_data(y ~ x1 + x2 + (1 | group), simulated_csv("tests/reference/simulated.csv"), "group")
 alike <- as_data(y ~ x1 + (1 | group), boundary_csv("tests/reference/boundary.csv"), "group")
 
 fits <- function(data, nAGQ, fit) setNames(lapply(nAGQ, function(K) fit(data, K)), nAGQ)
-
-cat("toenail\n")
-toenail_values <- c(about_data(trial), list(
-  outcome_by_treatment = apply(counts, 1, as.list),
-  month_sum = sum(toenail$month),
-  md5 = unname(tools::md5sum(toenail_path)),
-  fits = fits(trial, c(1, 5, 9, 25, 50), interior_fit)))
 
 cat("simulated\n")
 simulated_values <- c(about_data(made), list(
@@ -329,7 +324,7 @@ values <- list(
     script = "tests/reference/lme4.R", R = as.character(getRversion()),
     lme4 = as.character(packageVersion("lme4")), tolPwrss = TOLERANCE, optimizers = OPTIMIZERS,
     starts_of_tau = STARTS, newton_steps = 4, constant = constant),
-  toenail = toenail_values, simulated = simulated_values, boundary = boundary_values)
+  simulated = simulated_values, boundary = boundary_values)
 
 out <- file("tests/reference/lme4.json", "wb")
 writeLines(to_json(values), out, sep = "\n")

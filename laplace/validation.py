@@ -1,0 +1,101 @@
+"""How well the error of an approximation is predicted: random designs, fitted twice."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from laplace.fit import ConvergenceWarning, fit
+from laplace.simulate import Simulated, random_intercepts
+
+__all__ = ["predicted_shifts", "random_design"]
+
+GROUPS = (20, 80)
+ROWS_OF_A_GROUP = (2, 8)
+TAU = (0.3, 4.0)
+# Both fits are exact to about 1e-12 standard errors; of a shift that is not far above, nothing can
+# be said.
+NO_SHIFT = 1e-9
+
+
+def random_design(seed: int, number: int = 0) -> tuple[Simulated, float]:
+    """Draw a random-intercept design of its own size, coefficients and tau.
+
+    Parameters
+    ----------
+    seed, number : int
+        Seed of all designs, and which of them to draw.
+
+    Returns
+    -------
+    data : Simulated
+        20 to 80 groups of 2 to 8 rows, with an intercept and a slope from the standard normal
+        distribution.
+    tau : float
+        The true standard deviation of its random intercepts, from 0.3 to 4, uniform in log tau.
+    """
+    rng = np.random.default_rng([seed, number])
+    groups = int(rng.integers(*GROUPS, endpoint=True))
+    sizes = rng.integers(*ROWS_OF_A_GROUP, groups, endpoint=True)
+    tau = float(np.exp(rng.uniform(*np.log(TAU))))
+    return random_intercepts(sizes, rng.normal(size=2), tau, seed=rng), tau
+
+
+def predicted_shifts(
+    designs: int = 200, *, nodes: int = 1, reference_nodes: int = 50, seed: int = 12
+) -> pd.DataFrame:
+    """Compare `Fit.approximation_error` with what a fit with many nodes shows, on random designs.
+
+    Parameters
+    ----------
+    designs : int
+        Number of designs, drawn by `random_design`.
+    nodes : int
+        Number of nodes of the fit whose error is predicted; 1 is Laplace.
+    reference_nodes : int
+        Number of nodes of the fit that it is compared with.
+    seed : int
+        Seed of the designs.
+
+    Returns
+    -------
+    DataFrame
+        A row a design: `rows`, `groups` and the true `tau`; `outcome`, which is ``"compared"``,
+        ``"tau = 0"`` where one of the fits is on the boundary, ``"no shift"`` where they agree to
+        1e-9 standard errors, or ``"no estimate"`` where one is refused or did not converge; and
+        where compared `parameter`, the one that moves most, its
+        `predicted` and `actual` shift in standard errors, log tau for tau, and their `ratio`.
+    """
+    return pd.DataFrame(
+        [_compare(seed, number, nodes, reference_nodes) for number in range(designs)]
+    ).rename_axis("design")
+
+
+def _compare(seed: int, number: int, nodes: int, reference_nodes: int) -> dict[str, object]:
+    data, tau = random_design(seed, number)
+    about = {"rows": len(data.y), "groups": len(data.intercepts), "tau": tau}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            result = fit(data.y, data.X, data.groups, nodes=nodes)
+            best = fit(data.y, data.X, data.groups, nodes=reference_nodes)
+    except (ValueError, ConvergenceWarning):
+        return {**about, "outcome": "no estimate"}
+    if result.boundary or best.boundary:
+        return {**about, "outcome": "tau = 0"}
+    scale = np.append(result.bse.iloc[:-1], result.bse["tau"] / result.tau)
+    actual = (best.theta - result.theta) / scale
+    most = int(np.argmax(np.abs(actual)))
+    if abs(actual[most]) < NO_SHIFT:
+        return {**about, "outcome": "no shift"}
+    predicted = float(result.approximation_error().iloc[most])
+    return {
+        **about,
+        "outcome": "compared",
+        "parameter": result.params.index[most],
+        "predicted": predicted,
+        "actual": actual[most],
+        "ratio": predicted / actual[most],
+    }
