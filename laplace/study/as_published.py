@@ -1,17 +1,20 @@
 r"""The published algorithm for many groups at once, all its errors kept.
 
 `laplace.published` is the record: one site at a time, one function a formula. This is the same
-arithmetic with sums over the rows of all groups, as a study needs it: the matrices
-:math:`\\sum_j b^{(r)} x_j x_j'` of a group enter with a scalar weight, so that one weighted
-cross-product sums them over all groups. A test holds the two together.
+arithmetic in compiled loops, as thousands of data sets need it. The matrices of a group,
+:math:`\sum_j b^{(r)} x_j x_j'`, enter with a scalar weight, so that one weighted cross-product sums
+them over all groups. A test holds the two together.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from typing import Any
 
-from laplace.families import BERNOULLI, Array
+import numpy as np
+from numba import njit
+
+from laplace.families import Array
 from laplace.grouped import GroupedData
 from laplace.published import (
     FIRST_MODE,
@@ -21,6 +24,8 @@ from laplace.published import (
     TOLERANCE,
     PublishedFit,
 )
+
+_compiled: Any = njit(cache=True, nogil=True, error_model="numpy")
 
 
 def fit(data: GroupedData) -> PublishedFit:
@@ -36,19 +41,17 @@ def fit(data: GroupedData) -> PublishedFit:
     PublishedFit
         What `laplace.published.fit` returns.
     """
-    with np.errstate(all="ignore"):  # where it diverges, `converged` says so
-        return _iterate(data, np.zeros(data.p), np.full(data.m, FIRST_MODE))
-
-
-def _iterate(data: GroupedData, beta: Array, modes: Array) -> PublishedFit:
+    beta, modes = np.zeros(data.p), np.full(data.m, FIRST_MODE)
+    ends = np.append(data.starts, data.n)
     steps, small, change = 0, False, np.inf
     for _ in range(ROUNDS):
         before = beta
-        modes = _modes(data, data.X @ beta, modes)
+        _search_modes(data.y, data.X, ends, beta, modes)
         for _ in range(STEPS_PER_ROUND):
-            l_1, l_2 = derivatives(data, modes, beta)
+            l_1, l_2 = derivatives(data.y, data.X, ends, modes, beta)
             try:
-                delta = np.linalg.solve(l_2.T, l_1)
+                with np.errstate(all="ignore"):  # where it diverges, `converged` says so
+                    delta = np.linalg.solve(l_2.T, l_1)
             except np.linalg.LinAlgError:
                 delta = np.full_like(beta, np.nan)
             if not np.all(np.isfinite(delta)):
@@ -62,57 +65,75 @@ def _iterate(data: GroupedData, beta: Array, modes: Array) -> PublishedFit:
     return PublishedFit(beta, modes, steps, small and change < 1e3 * TOLERANCE)
 
 
-def _modes(data: GroupedData, eta: Array, start: Array) -> Array:
-    """Search for the modes; those found keep the value before their last update."""
-    u, found = start, np.zeros(data.m, dtype=bool)
-    for _ in range(MODE_STEPS):
-        at_row = eta + u[data.codes]
-        g_u = data.sum_by_group(data.y - BERNOULLI.b_1(at_row)) - u
-        g_uu = -data.sum_by_group(BERNOULLI.b_2(at_row)) - 1.0
-        new = u - g_u / g_uu
-        found = found | (np.abs(new - u) < TOLERANCE)
-        if np.all(found):
-            break
-        u = np.where(found, u, new)
-    return u
+@_compiled
+def _b(eta: float) -> tuple[float, float, float, float]:
+    """Return the first four derivatives of b, without overflow."""
+    e = math.exp(-abs(eta))
+    small, large = e / (1.0 + e), 1.0 / (1.0 + e)
+    b_1 = large if eta >= 0.0 else small
+    b_2 = small * large
+    return b_1, b_2, b_2 * (1.0 - 2.0 * b_1), b_2 * (1.0 - 6.0 * b_2)
 
 
-def derivatives(data: GroupedData, u: Array, beta: Array) -> tuple[Array, Array]:
-    """Return the published l' and l'', summed over the groups, at random intercepts u and tau = 1.
+@_compiled
+def _search_modes(y: Array, X: Array, ends: Any, beta: Array, modes: Array) -> None:
+    """Search for each mode from where it is; keep the value before the last update."""
+    eta = X @ beta
+    for i in range(len(modes)):
+        u = modes[i]
+        for _ in range(MODE_STEPS):
+            g_u, g_uu = -u, -1.0
+            for j in range(ends[i], ends[i + 1]):
+                b_1, b_2, _, _ = _b(eta[j] + u)
+                g_u += y[j] - b_1
+                g_uu -= b_2
+            new = u - g_u / g_uu
+            if abs(new - u) < TOLERANCE:
+                break
+            u = new
+        modes[i] = u
 
-    Names are those of `laplace.published.Site`; arrays of shape (m, p) hold a vector a group.
+
+@_compiled
+def derivatives(y: Array, X: Array, ends: Any, modes: Array, beta: Array) -> tuple[Array, Array]:
+    """Return the published l' and l'', summed over the groups, at tau = 1.
+
+    Names are those of `laplace.published.Site`. Rows ends[i] to ends[i + 1] are those of group i.
     """
-    X, y, of_group = data.X, data.y, data.codes
-    eta = X @ beta + u[of_group]
-    b_2, b_3, b_4 = BERNOULLI.b_2(eta), BERNOULLI.b_3(eta), BERNOULLI.b_4(eta)
-    residual = y - BERNOULLI.b_1(eta)
-
-    def sums(weight: Array) -> Array:
-        return data.sum_by_group(weight[:, None] * X)
-
-    g_u = data.sum_by_group(residual) - u
-    D = data.sum_by_group(b_2) + 1.0  # -g_uu
-    g_ub = -sums(b_2)
-    # the published signs: each of these should be the opposite, g_uuub but for a term
-    g_uuu, g_uuuu = data.sum_by_group(b_3), data.sum_by_group(b_4)
-    g_uub = sums(b_3)
-    g_uuub = 2.0 * g_uub - sums(b_4)
-
-    mu_b = g_ub / D[:, None]
-    first = g_uuu[:, None] * mu_b + g_uub
-    l_1 = X.T @ residual + np.sum(0.5 / D[:, None] * first + g_u[:, None] * mu_b, axis=0)
-
-    # mu_bb = (mu_b mu_b' g_uuu + 2 mu_b g_uub' + g_ubb) / D, and it counts `weight` times
-    weight = (0.5 * (g_uuu + 1.0) / D + g_u) / D
-    l_2 = X.T @ ((weight[of_group] * b_3 - b_2)[:, None] * X)
-    l_2 += _outer(weight * g_uuu, mu_b, mu_b) + _outer(2.0 * weight, mu_b, g_uub)
-    # the rest of omega_bb / omega - omega_b omega_b' / omega^2
-    l_2 += _outer(0.5 / D**2, first, first)
-    l_2 += _outer(0.5 * g_uuuu / D, mu_b, mu_b) + _outer(0.5 / D, mu_b, g_uuub)
-    l_2 += _outer(-D, mu_b, mu_b) + _outer(2.0 * np.ones(data.m), mu_b, g_ub)
+    p = X.shape[1]
+    l_1, l_2 = np.zeros(p), np.zeros((p, p))
+    eta = X @ beta
+    row_2, row_3 = np.zeros(len(y)), np.zeros(len(y))
+    for i in range(len(modes)):
+        u = modes[i]
+        g_u, D, g_uuu, g_uuuu = -u, 1.0, 0.0, 0.0  # D is -g_uu
+        g_ub, g_uub, g_uuub = np.zeros(p), np.zeros(p), np.zeros(p)
+        for j in range(ends[i], ends[i + 1]):
+            b_1, b_2, b_3, b_4 = _b(eta[j] + u)
+            row_2[j], row_3[j] = b_2, b_3
+            g_u += y[j] - b_1
+            D += b_2
+            g_uuu += b_3  # this sign, and those of g_uub, g_ubb and g_uuuu, should be the opposite
+            g_uuuu += b_4
+            for k in range(p):
+                l_1[k] += (y[j] - b_1) * X[j, k]
+                g_ub[k] -= b_2 * X[j, k]
+                g_uub[k] += b_3 * X[j, k]
+                g_uuub[k] += (2.0 * b_3 - b_4) * X[j, k]  # without 2 b_3 it would be right
+        mu_b = g_ub / D
+        first = g_uuu * mu_b + g_uub
+        l_1 += 0.5 / D * first + g_u * mu_b
+        # mu_bb = (mu_b mu_b' g_uuu + 2 mu_b g_uub' + g_ubb) / D, and it counts `weight` times
+        weight = (0.5 * (g_uuu + 1.0) / D + g_u) / D
+        for j in range(ends[i], ends[i + 1]):
+            of_row = weight * row_3[j] - row_2[j]
+            for k in range(p):
+                for l in range(p):  # noqa: E741
+                    l_2[k, l] += of_row * X[j, k] * X[j, l]
+        # with the rest of omega_bb / omega - omega_b omega_b' / omega^2
+        right = (weight * g_uuu + 0.5 * g_uuuu / D - D) * mu_b + 2.0 * weight * g_uub
+        right += 0.5 / D * g_uuub + 2.0 * g_ub
+        for k in range(p):
+            for l in range(p):  # noqa: E741
+                l_2[k, l] += 0.5 / D**2 * first[k] * first[l] + mu_b[k] * right[l]
     return l_1, l_2
-
-
-def _outer(weight: Array, left: Array, right: Array) -> Array:
-    """Sum over the groups of weight times left right'."""
-    return np.asarray((weight[:, None] * left).T @ right)

@@ -95,10 +95,9 @@ def performance(
             base = cells.get((scenario, reference, estimand))
             measures |= _relative_precision(cell, base)
         table[scenario, method, estimand] = measures
-    whole = pd.DataFrame.from_dict(table, orient="index")
-    whole.index = pd.MultiIndex.from_tuples(list(table), names=CELL)
-    counts = ["replicates", "used", "intervals"]
-    return whole.astype(dict.fromkeys(counts, int))
+    whole = pd.DataFrame(list(table.values()), columns=list(next(iter(table.values()), [])))
+    index = pd.MultiIndex.from_tuples(list(table) or [("", "", "")], names=CELL)
+    return whole.set_index(index[: len(table)])
 
 
 class _Cell:
@@ -286,11 +285,11 @@ def shifts(results: pd.DataFrame, method: str, reference: str) -> pd.DataFrame:
     key = ["scenario", "replicate", "estimand"]
     kept = results[results["converged"] & ~results["boundary"]]
     ours, theirs = (kept[kept["method"] == name].set_index(key) for name in (method, reference))
-    both = ours.join(theirs["estimate"], rsuffix="_reference", how="inner").reset_index()
+    both = ours.join(theirs["estimate"].rename("exact"), how="inner").reset_index()
     is_tau = both["estimand"] == TAU
     scale = both["standard_error"].where(~is_tau, both["standard_error"] / both["estimate"])
-    difference = both["estimate_reference"] - both["estimate"]
-    of_logs = np.log(both["estimate_reference"].where(is_tau) / both["estimate"].where(is_tau))
+    difference = both["exact"] - both["estimate"]
+    of_logs = np.log(both["exact"].where(is_tau) / both["estimate"].where(is_tau))
     both["actual"] = difference.where(~is_tau, of_logs) / scale
     both["predicted"] = both["approximation_error"]
     return both[[*key, "predicted", "actual"]].dropna()

@@ -94,7 +94,7 @@ def table(columns: Mapping[str, Any]) -> pa.Table:
         if column.name in NUMBERS:
             values = _rounded(np.asarray(values, dtype=float))
         array = pa.array(values, from_pandas=True)
-        arrays.append((array.dictionary_encode() if column.type == _CATEGORY else array))
+        arrays.append(array.dictionary_encode() if column.type == _CATEGORY else array)
     return pa.table([a.cast(c.type) for a, c in zip(arrays, COLUMNS, strict=True)], schema=COLUMNS)
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import numba
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -287,7 +286,7 @@ _limits: Any = None
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep linear algebra and compiled loops to one thread, in which sums have one order.
+    """Keep linear algebra to one thread, in which sums have one order.
 
     Parts may run in several threads of a process, so that the last one lifts the limit.
     """
@@ -296,12 +295,9 @@ def one_thread() -> Iterator[None]:
         if _running == 0:
             _limits = threadpool_limits(1)
         _running += 1
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
     try:
         yield
     finally:
-        numba.set_num_threads(threads)
         with _lock:
             _running -= 1
             if _running == 0:

@@ -1,4 +1,4 @@
-"""The scenarios of the study: the published settings, many small groups, the published two sites."""
+"""The scenarios of the study: the published settings, small groups, the published two sites."""
 
 from __future__ import annotations
 
