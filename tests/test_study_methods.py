@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 import laplace
 from laplace import published, simulate
 from laplace.simulate import published_setting, published_two_sites, small_groups
-from laplace.study import METHODS, SCENARIOS, Study, as_published
+from laplace.study import A_DOZEN, METHODS, SCENARIOS, Study, as_published, designs
 
 SMALL = small_groups(50, 5, 1.0, 0.2, seed=3)
 DESIGNS = {
@@ -27,9 +29,7 @@ def test_its_formulas_are_those_of_the_record(name):
     rng = np.random.default_rng(1)
     modes, beta = rng.normal(size=data.m), rng.normal(size=data.p) / 9
     ends = np.append(data.starts, data.n)
-    sites = [
-        published.Site(data.X[i:k], data.y[i:k], 1.0) for i, k in zip(ends, ends[1:], strict=False)
-    ]
+    sites = [published.Site(data.X[i:k], data.y[i:k], 1.0) for i, k in itertools.pairwise(ends)]
     at = list(zip(sites, modes, strict=True))
     l_1, l_2 = as_published.derivatives(data.y, data.X, ends, modes, beta)
     for ours, record in (
@@ -180,3 +180,15 @@ def test_every_scenario_draws_what_its_name_says(name):
         assert (len(sizes), data.tau) == (2, 1.0 if name.endswith("intercepts") else 0.0)
         assert data.beta.round(8).tolist() == list(published.PRINTED_TRUTH)
     assert set(sizes) == {sizes[0]}
+
+
+def test_the_table_of_designs_says_what_is_drawn():
+    table = designs()
+    assert list(table.index) == list(SCENARIOS)
+    for name in SCENARIOS:
+        data = Study([name]).data(name, 0)
+        sizes = np.bincount(data.groups)
+        assert (table.loc[name, "groups"], table.loc[name, "rows"]) == (len(sizes), sizes[0])
+        assert table.loc[name, "tau"] == data.tau
+    assert len(A_DOZEN) == 12
+    assert set(table.loc[list(A_DOZEN), "kind"]) == {"sites", "groups", "two sites"}

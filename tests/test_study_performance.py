@@ -102,7 +102,9 @@ def test_the_interval_of_tau_is_symmetric_on_the_log_scale_and_has_no_power():
 
 def test_where_the_truth_varies_errors_are_summarised():
     truth = np.array([1.0, 3.0, 5.0])
-    measures = only(performance(rows_of(truth + [0.1, -0.1, 0.3], [0.2] * 3, truth=truth)))
+    measures = only(
+        performance(rows_of(truth + np.array([0.1, -0.1, 0.3]), [0.2] * 3, truth=truth))
+    )
     assert measures["bias"] == pytest.approx(0.1)
     assert measures["empirical_se"] == pytest.approx(0.2)
     assert np.isnan(measures["relative_bias"])

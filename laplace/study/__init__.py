@@ -25,9 +25,10 @@ from laplace.study.methods import METHODS, Estimate
 from laplace.study.performance import failures, intervals, performance, shifts
 from laplace.study.results import DamagedResultsWarning, content, load, save
 from laplace.study.runner import Study
-from laplace.study.scenarios import SCENARIOS
+from laplace.study.scenarios import A_DOZEN, SCENARIOS, designs
 
 __all__ = [
+    "A_DOZEN",
     "METHODS",
     "SCENARIOS",
     "DamagedResultsWarning",
@@ -36,6 +37,7 @@ __all__ = [
     "Scenario",
     "Study",
     "content",
+    "designs",
     "failures",
     "intervals",
     "load",

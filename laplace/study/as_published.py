@@ -9,7 +9,8 @@ them over all groups. A test holds the two together.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -25,7 +26,11 @@ from laplace.published import (
     PublishedFit,
 )
 
-_compiled: Any = njit(cache=True, nogil=True, error_model="numpy")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _compiled(function: _Function) -> _Function:
+    return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 def fit(data: GroupedData) -> PublishedFit:

@@ -169,7 +169,12 @@ METHODS: dict[str, Method] = {
         Method("auto", maximum_likelihood, {"nodes": "auto"}),
         Method("ordinary-10", ordinary_quadrature, {"nodes": 10}),
         Method("as-published", published_algorithm),
-        Method("soft", maximum_likelihood, {"nodes": 25, "penalty": "soft"}),
+        Method(
+            "laplace-tau1", maximum_likelihood, {"nodes": 1, "tau": 1.0, "predict_error": False}
+        ),
+        Method(
+            "soft", maximum_likelihood, {"nodes": 25, "penalty": "soft", "predict_error": False}
+        ),
         Method("ignoring-sites", ignoring_sites),
         Method("site-dummies", site_dummies),
     ]

@@ -265,22 +265,21 @@ def failures(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def shifts(results: pd.DataFrame, method: str, reference: str) -> pd.DataFrame:
-    """Compare the predicted error of an approximation with the actual one.
+    """Return how far each estimate of a method is from that of another, and what was predicted.
 
     Parameters
     ----------
     results : DataFrame
         What `Study.run` returned, or some of its rows.
-    method : str
-        Method of which `approximation_error` is known.
-    reference : str
-        Method that is taken as exact.
+    method, reference : str
+        Methods to compare.
 
     Returns
     -------
     DataFrame
-        Where both converged to a tau above 0: columns `predicted` and `actual`, the shift from the
-        method to the reference in standard errors, that of tau on the log scale.
+        Where both converged, and not at tau = 0: `actual`, the shift from the method to the
+        reference in standard errors of the method, that of tau on the log scale; and `predicted`,
+        the method's `approximation_error`.
     """
     key = ["scenario", "replicate", "estimand"]
     kept = results[results["converged"] & ~results["boundary"]]
@@ -292,4 +291,4 @@ def shifts(results: pd.DataFrame, method: str, reference: str) -> pd.DataFrame:
     of_logs = np.log(both["exact"].where(is_tau) / both["estimate"].where(is_tau))
     both["actual"] = difference.where(~is_tau, of_logs) / scale
     both["predicted"] = both["approximation_error"]
-    return both[[*key, "predicted", "actual"]].dropna()
+    return both[[*key, "predicted", "actual"]].dropna(subset="actual")

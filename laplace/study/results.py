@@ -109,7 +109,7 @@ def _rounded(values: Array) -> Any:
 
 def frame(tables: Sequence[pa.Table], definition: Mapping[str, Any]) -> pd.DataFrame:
     """Put tables together, in their order; categories in the order of the study."""
-    whole = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    whole: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
     order = {
         "scenario": [scenario["name"] for scenario in definition["scenarios"]],
         "method": [method["name"] for method in definition["methods"]],

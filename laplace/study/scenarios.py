@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from laplace import simulate
 from laplace.simulate import Simulated
@@ -53,3 +54,41 @@ SCENARIOS: dict[str, Scenario] = {
     ]
 }
 """The scenarios of the study, by name."""
+
+A_DOZEN = (
+    *("sites-2x500-tau1", "sites-2x30-tau1", "sites-2x30-tau2"),
+    *("sites-10x500-tau1", "sites-10x30-tau2"),
+    *("groups-50x2-tau1-prev20", "groups-50x5-tau2-prev20", "groups-50x10-tau2-prev20"),
+    *("groups-500x2-tau1-prev20", "groups-500x5-tau2-prev50"),
+    *("two-sites-noise", "two-sites-intercepts"),
+)
+"""Names of scenarios of all kinds, of which a quick run takes a minute."""
+
+
+def designs() -> pd.DataFrame:
+    """Return what the scenarios have in common: their kind, numbers of groups and of rows, and tau.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by scenario; columns `kind` ("sites", "groups" or "two sites"), `groups`, `rows` (of
+        a group), `tau`, `prevalence` and `noise`, NaN where a scenario has no such parameter.
+    """
+    kinds = {
+        simulate.published_setting: "sites",
+        simulate.small_groups: "groups",
+        two_sites: "two sites",
+    }
+    table = {}
+    for name, scenario in SCENARIOS.items():
+        given = dict(scenario.parameters)
+        if scenario.draw is two_sites:
+            given |= {"groups": 2, "rows": 1000, "tau": float(given["site_intercepts"])}
+        table[name] = {
+            "kind": kinds.get(scenario.draw, "other"),
+            "groups": given.get("groups", given.get("sites")),
+            "rows": given.get("rows", given.get("patients")),
+            **{key: given.get(key) for key in ("tau", "prevalence", "noise")},
+        }
+    whole = pd.DataFrame.from_dict(table, orient="index").rename_axis("scenario")
+    return whole.astype(dict.fromkeys(("prevalence", "noise"), float))
