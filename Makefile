@@ -69,7 +69,7 @@ timings: $(STAMP)  ## time the engine's parts, beside the last time; for its dev
 	@$(PY) -m pytest -q benchmarks --benchmark-autosave --benchmark-compare
 
 study: $(STAMP)  ## run the Monte Carlo study, half an hour on two cores; stopped, it goes on
-	@$(PY) -m laplace.study --output notebooks/data/monte_carlo.parquet $(PARAMETERS)
+	@$(PY) -m laplace.study --output notebooks/data/monte_carlo.parquet $(OPTIONS)
 
 lint: $(STAMP)  ## check format, style and types
 	@$(PY) -m ruff format --check .
