@@ -109,36 +109,44 @@ def derivatives(y: Array, X: Array, ends: Any, modes: Array, beta: Array) -> tup
     l_1, l_2 = np.zeros(p), np.zeros((p, p))
     eta = X @ beta
     row_2, row_3 = np.zeros(len(y)), np.zeros(len(y))
+    g_ub, g_uub, g_uuub = np.zeros(p), np.zeros(p), np.zeros(p)
+    mu_b, first, right = np.zeros(p), np.zeros(p), np.zeros(p)
     for i in range(len(modes)):
         u = modes[i]
         g_u, D, g_uuu, g_uuuu = -u, 1.0, 0.0, 0.0  # D is -g_uu
-        g_ub, g_uub, g_uuub = np.zeros(p), np.zeros(p), np.zeros(p)
+        g_ub[:], g_uub[:], g_uuub[:] = 0.0, 0.0, 0.0
         for j in range(ends[i], ends[i + 1]):
             b_1, b_2, b_3, b_4 = _b(eta[j] + u)
             row_2[j], row_3[j] = b_2, b_3
-            g_u += y[j] - b_1
+            residual = y[j] - b_1
+            g_u += residual
             D += b_2
             g_uuu += b_3  # this sign, and those of g_uub, g_ubb and g_uuuu, should be the opposite
             g_uuuu += b_4
             for k in range(p):
-                l_1[k] += (y[j] - b_1) * X[j, k]
+                l_1[k] += residual * X[j, k]
                 g_ub[k] -= b_2 * X[j, k]
                 g_uub[k] += b_3 * X[j, k]
                 g_uuub[k] += (2.0 * b_3 - b_4) * X[j, k]  # without 2 b_3 it would be right
-        mu_b = g_ub / D
-        first = g_uuu * mu_b + g_uub
-        l_1 += 0.5 / D * first + g_u * mu_b
         # mu_bb = (mu_b mu_b' g_uuu + 2 mu_b g_uub' + g_ubb) / D, and it counts `weight` times
         weight = (0.5 * (g_uuu + 1.0) / D + g_u) / D
-        for j in range(ends[i], ends[i + 1]):
-            of_row = weight * row_3[j] - row_2[j]
-            for k in range(p):
-                for l in range(p):  # noqa: E741
-                    l_2[k, l] += of_row * X[j, k] * X[j, l]
-        # with the rest of omega_bb / omega - omega_b omega_b' / omega^2
-        right = (weight * g_uuu + 0.5 * g_uuuu / D - D) * mu_b + 2.0 * weight * g_uub
-        right += 0.5 / D * g_uuub + 2.0 * g_ub
+        of_mu = weight * g_uuu + 0.5 * g_uuuu / D - D
+        for k in range(p):
+            mu_b[k] = g_ub[k] / D
+            first[k] = g_uuu * mu_b[k] + g_uub[k]
+            l_1[k] += 0.5 / D * first[k] + g_u * mu_b[k]
+            # ... with the rest of omega_bb / omega - omega_b omega_b' / omega^2
+            right[k] = of_mu * mu_b[k] + 2.0 * weight * g_uub[k] + 0.5 / D * g_uuub[k]
+            right[k] += 2.0 * g_ub[k]
         for k in range(p):
             for l in range(p):  # noqa: E741
                 l_2[k, l] += 0.5 / D**2 * first[k] * first[l] + mu_b[k] * right[l]
+        for j in range(ends[i], ends[i + 1]):
+            of_row = weight * row_3[j] - row_2[j]
+            for k in range(p):
+                for l in range(k + 1):  # noqa: E741
+                    both = of_row * X[j, k] * X[j, l]
+                    l_2[k, l] += both
+                    if l < k:
+                        l_2[l, k] += both
     return l_1, l_2
