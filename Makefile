@@ -14,7 +14,7 @@ PY := $(BIN)/python
 HTML := book/_build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test notebooks run benchmark timings lint format lock clean FORCE
+.PHONY: help setup book serve test notebooks run study benchmark timings lint format lock clean FORCE
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -67,6 +67,9 @@ benchmark: $(STAMP)  ## measure ours and the peers, half an hour: make benchmark
 
 timings: $(STAMP)  ## time the engine's parts, beside the last time; for its developers
 	@$(PY) -m pytest -q benchmarks --benchmark-autosave --benchmark-compare
+
+study: $(STAMP)  ## run the Monte Carlo study, half an hour on two cores; stopped, it goes on
+	@$(PY) -m laplace.study --output notebooks/data/monte_carlo.parquet $(OPTIONS)
 
 lint: $(STAMP)  ## check format, style and types
 	@$(PY) -m ruff format --check .

@@ -6,6 +6,7 @@ The colours are Okabe and Ito's, which colour-blind readers can tell apart; mark
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -40,6 +41,21 @@ COLOURS = {
 MARKERS = {"truth": "_", "laplace": "o", "quadrature": "s", "published": "D"}
 FEW_GROUPS = 20  # so many labels fit below an axis
 ROOM_FOR_LABEL = 1.4  # ratio of two numbers on a logarithmic axis whose labels do not touch
+# The methods of the study: those above as they are, the others told apart by marker, too.
+METHODS = {
+    "laplace": (COLOURS["laplace"], MARKERS["laplace"]),
+    "quadrature-5": ("#E69F00", "^"),
+    "quadrature-25": (COLOURS["quadrature"], MARKERS["quadrature"]),
+    "auto": ("#CC9966", "p"),
+    "ordinary-10": (COLOURS["faint"], "v"),
+    "as-published": (COLOURS["published"], MARKERS["published"]),
+    "laplace-tau1": ("#6699CC", "h"),
+    "soft": (COLOURS["other arm"], "P"),
+    "ignoring-sites": (COLOURS["one arm"], "X"),
+    "site-dummies": ("#56B4E9", "*"),
+}
+# Monte Carlo intervals: this many standard errors to each side.
+Z_95 = 1.96
 WIDTH = 5.6  # inches; text stays legible when a phone shrinks the figure
 
 STYLE: Any = {
@@ -588,4 +604,229 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
         below.plot(rows, guide, ":", color=COLOURS["faint"], zorder=0, label="in proportion")
     below.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds")
     below.legend()
+    return figure
+
+
+@_styled
+def by_scenario(table: pd.DataFrame, reference: float, xlabel: str) -> Figure:
+    """Draw a measure of several methods, a row a scenario, with 95 % Monte Carlo intervals.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Indexed by scenario and method; two columns, the measure and its Monte Carlo standard error.
+    reference : float
+        Where the sticks begin.
+    xlabel : str
+        What is measured.
+
+    Returns
+    -------
+    Figure
+    """
+    value, mcse = (table[name].unstack("method") for name in table)
+    names = list(dict.fromkeys(table.index.get_level_values("scenario")))
+    figure, ax = _figure(1, 1, 1.3 + len(names) * (0.16 + 0.13 * value.shape[1]))
+    ax.axvline(reference, color=COLOURS["truth"], linewidth=1)
+    offsets = np.linspace(-0.32, 0.32, value.shape[1])
+    for shift, method in zip(offsets, value.columns, strict=True):
+        colour, marker = _look(method)
+        x, place = value.loc[names, method], np.arange(len(names)) + shift
+        ax.hlines(place, reference, x, color=colour, linewidth=0.8)
+        ax.errorbar(
+            x,
+            place,
+            xerr=Z_95 * mcse.loc[names, method],
+            fmt=marker,
+            color=colour,
+            markersize=5,
+            elinewidth=2.2,
+            label=method,
+        )
+    for place in np.arange(1, len(names)) - 0.5:
+        ax.axhline(place, color=COLOURS["faint"], linewidth=0.3)
+    ax.set(
+        yticks=range(len(names)),
+        yticklabels=names,
+        ylim=(len(names) - 0.5, -0.5),
+        xlabel=xlabel,
+    )
+    ax.tick_params(axis="y", length=0, labelsize=10)
+    _legend_above(figure, ax)
+    return figure
+
+
+@_styled
+def by_design(
+    table: pd.DataFrame,
+    designs: pd.DataFrame,
+    reference: float,
+    ylabel: str,
+    limits: tuple[float, float],
+) -> Figure:
+    """Draw a measure of several methods in a grid of panels, with 95 % Monte Carlo intervals.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Indexed by scenario and method; two columns, the measure and its Monte Carlo standard error.
+    designs : DataFrame
+        Indexed by scenario; three columns: what differs between rows, between columns of panels,
+        and along the horizontal axis of each.
+    reference : float
+        Where a line is drawn.
+    ylabel : str
+        What is measured.
+    limits : (float, float)
+        Ends of the vertical axis; what is beyond is drawn there, without an interval.
+
+    Returns
+    -------
+    Figure
+    """
+    row, column, along = designs.columns
+    rows, columns, places = (sorted(designs[name].unique()) for name in designs.columns)
+    figure, axes = _figure(
+        len(rows), len(columns), 2.1 * len(rows) + 0.8, squeeze=False, sharex=True, sharey=True
+    )
+    methods = list(dict.fromkeys(table.index.get_level_values("method")))
+    offsets = np.linspace(-0.2, 0.2, len(methods))
+    low, high = limits
+    for (i, a), (k, b) in itertools.product(enumerate(rows), enumerate(columns)):
+        ax = axes[i, k]
+        ax.axhline(reference, color=COLOURS["truth"], linewidth=1)
+        cell = designs[(designs[row] == a) & (designs[column] == b)].sort_values(along)
+        at = np.searchsorted(places, cell[along])
+        for shift, method in zip(offsets, methods, strict=True):
+            colour, marker = _look(method)
+            value, mcse = (
+                table[name].xs(method, level="method").reindex(cell.index) for name in table
+            )
+            place = at + shift
+            bar = Z_95 * mcse.mask((value < low) | (value > high))
+            ax.vlines(place, value - bar, value + bar, color=colour, linewidth=1.6)
+            ax.plot(
+                place,
+                value.clip(low, high),
+                marker,
+                color=colour,
+                markersize=5,
+                clip_on=False,
+                label=method,
+                zorder=3,
+            )
+        ax.set_title(f"{column} = {b:g}, {row} = {a:g}", fontsize=11)
+        ax.set(xticks=range(len(places)), xticklabels=[f"{place:g}" for place in places])
+        ax.set_ylim(low, high)
+    for ax in axes[-1]:
+        ax.set_xlabel(along)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(ylabel)
+    _legend_above(figure, axes[0, 0])
+    return figure
+
+
+def _look(method: str) -> tuple[str, str]:
+    """Return the colour and the marker of a method; of one that the book does not know, grey."""
+    return METHODS.get(method, (COLOURS["faint"], "o"))
+
+
+def _legend_above(figure: Figure, ax: Any) -> None:
+    """Put the legend of one panel above all of them."""
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3))
+
+
+@_styled
+def zip_plot(intervals: pd.DataFrame) -> Figure:
+    """Draw the intervals of one estimand, the furthest from the truth on top; a panel a method.
+
+    Parameters
+    ----------
+    intervals : DataFrame
+        Columns `method`, `estimate`, `standard_error`, `truth`, `lower`, `upper` and `covers`.
+
+    Returns
+    -------
+    Figure
+    """
+    methods = list(dict.fromkeys(intervals["method"]))
+    figure, axes = _figure(1, len(methods), 4.4, squeeze=False, sharex=True, sharey=True)
+    for ax, method in zip(axes[0], methods, strict=True):
+        rows = intervals[intervals["method"] == method]
+        far = ((rows["estimate"] - rows["truth"]) / rows["standard_error"]).abs()
+        rows = rows.iloc[np.argsort(far.to_numpy(), kind="stable")]
+        centile = 100.0 * (np.arange(len(rows)) + 0.5) / len(rows)
+        covers = rows["covers"].to_numpy()
+        for inside, colour in ((True, COLOURS["faint"]), (False, _look(method)[0])):
+            of_kind = rows[covers == inside]
+            ax.hlines(
+                centile[covers == inside],
+                of_kind["lower"],
+                of_kind["upper"],
+                color=colour,
+                linewidth=0.6,
+            )
+        ax.axvline(rows["truth"].iloc[0], color=COLOURS["truth"], linewidth=1)
+        ax.axhline(95.0, color=COLOURS["truth"], linewidth=0.8, linestyle="--")
+        ax.set(title=f"{method}: {100.0 * covers.mean():.1f} %", ylim=(0, 100))
+        ax.title.set_fontsize(11)
+    axes[0, 0].set_ylabel("centile of the distance from the truth")
+    figure.supxlabel("95 % interval")
+    return figure
+
+
+@_styled
+def against(panels: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw one column against another, and where both are equal; a panel a pair.
+
+    Parameters
+    ----------
+    panels : mapping of str to DataFrame
+        Title; two columns, whose names are those of the axes.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = _figure(1, len(panels), 3.4, squeeze=False)
+    for ax, (title, pair) in zip(axes[0], panels.items(), strict=True):
+        low, high = float(pair.min().min()), float(pair.max().max())
+        ax.plot([low, high], [low, high], color=COLOURS["truth"], linewidth=1)
+        ax.plot(pair.iloc[:, 0], pair.iloc[:, 1], "o", color=COLOURS["laplace"], markersize=2.5)
+        ax.set_title(title, fontsize=11)
+        ax.set(xlabel=pair.columns[0], ylabel=pair.columns[1])
+        ax.set_box_aspect(1)
+        ax.locator_params(nbins=4)
+    return figure
+
+
+@_styled
+def run_times(seconds: pd.DataFrame) -> Figure:
+    """Draw how long methods take: a dot a scenario, a line at the median.
+
+    Parameters
+    ----------
+    seconds : DataFrame
+        A row a scenario, a column a method.
+
+    Returns
+    -------
+    Figure
+    """
+    methods = list(seconds.columns)
+    figure, ax = _figure(1, 1, 0.9 + 0.36 * len(methods))
+    for place, method in enumerate(methods):
+        colour, marker = _look(method)
+        times = 1000.0 * seconds[method].dropna()
+        ax.plot(times, np.full(len(times), place), marker, color=colour, alpha=0.5, markersize=5)
+        ax.vlines(times.median(), place - 0.32, place + 0.32, color=COLOURS["truth"], linewidth=1.5)
+    ax.set(
+        xscale="log",
+        yticks=range(len(methods)),
+        yticklabels=methods,
+        ylim=(len(methods) - 0.5, -0.5),
+        xlabel="milliseconds a fit",
+    )
+    ax.tick_params(axis="y", length=0)
     return figure

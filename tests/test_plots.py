@@ -15,6 +15,25 @@ from laplace import plots
 RNG = np.random.default_rng(1)
 GROUP = RNG.normal(size=(8, 1)), (np.arange(8) % 3 == 0).astype(float)
 NAMES = ["x0", "x1"]
+# a measure and its Monte Carlo error, of two methods in two scenarios; one value is off the axis
+MEASURED = pd.DataFrame(
+    {"coverage": [0.94, 0.90, 0.96, 0.5], "coverage_mcse": [0.01, 0.02, 0.01, 0.01]},
+    index=pd.MultiIndex.from_product(
+        [["small", "large"], ["laplace", "quadrature-25"]], names=["scenario", "method"]
+    ),
+)
+DESIGNS = pd.DataFrame({"rows": [2, 2], "groups": [50, 500], "τ": [1.0, 1.0]}, ["small", "large"])
+INTERVALS = pd.DataFrame(
+    {
+        "method": ["laplace"] * 3 + ["quadrature-25"] * 2,
+        "estimate": [1.0, 4.0, 0.5, 1.1, 0.8],
+        "standard_error": 1.0,
+        "truth": 1.0,
+        "lower": [-0.96, 2.04, -1.46, -0.86, -1.16],
+        "upper": [2.96, 5.96, 2.46, 3.06, 2.76],
+        "covers": [True, False, True, True, True],
+    }
+)
 
 
 def every_figure() -> dict[str, Figure]:
@@ -54,6 +73,11 @@ def every_figure() -> dict[str, Figure]:
             pd.DataFrame({"as drawn": [0.1, 1.0], "sorted": [0.05, 0.8]}, index=[10, 100]),
         ),
         "proportions": plots.proportions(arms, arms, "proportion"),
+        "by_scenario": plots.by_scenario(MEASURED, 0.95, "coverage"),
+        "by_design": plots.by_design(MEASURED, DESIGNS, 0.95, "coverage", (0.8, 1.0)),
+        "zip_plot": plots.zip_plot(INTERVALS),
+        "against": plots.against({"a pair": pd.DataFrame({"a": [1.0, 2.0], "b": [1.5, 1.0]})}),
+        "run_times": plots.run_times(pd.DataFrame({"laplace": [0.001, 0.003], "mine": [0.1, 0.2]})),
     }
 
 
@@ -126,3 +150,49 @@ def test_the_users_settings_are_left_alone() -> None:
     before = mpl.rcParams["font.size"]
     every_figure()
     assert mpl.rcParams["font.size"] == before
+
+
+def test_measures_are_drawn_where_they_are_with_their_monte_carlo_intervals() -> None:
+    ax = plots.by_scenario(MEASURED, 0.95, "coverage").axes[0]
+    drawn = {c.get_label(): c for c in ax.containers}
+    laplace_, bars = drawn["laplace"].lines[0], drawn["laplace"].lines[2][0]
+    np.testing.assert_array_equal(laplace_.get_xdata(), [0.94, 0.96])
+    ends = np.array([segment[:, 0] for segment in bars.get_segments()])
+    np.testing.assert_allclose(
+        ends, [[0.94 - 0.0196, 0.94 + 0.0196], [0.96 - 0.0196, 0.96 + 0.0196]]
+    )
+    assert laplace_.get_color() == plots.COLOURS["laplace"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["small", "large"]
+
+
+def test_what_is_off_the_axis_is_drawn_at_its_end_without_an_interval() -> None:
+    figure = plots.by_design(MEASURED, DESIGNS, 0.95, "coverage", (0.8, 1.0))
+    assert [ax.get_title() for ax in figure.axes] == [
+        "groups = 50, rows = 2",
+        "groups = 500, rows = 2",
+    ]
+    exact = [line for line in figure.axes[1].lines if line.get_label() == "quadrature-25"]
+    assert exact[0].get_ydata() == [0.8]
+    bars = [c.get_segments()[0] for c in figure.axes[1].collections]
+    assert [len(bar) for bar in bars] == [2, 0]
+
+
+def test_a_zip_plot_sorts_by_the_distance_and_counts_what_covers() -> None:
+    ax, other = plots.zip_plot(INTERVALS).axes
+    assert ax.get_title() == "laplace: 66.7 %"
+    assert other.get_title() == "quadrature-25: 100.0 %"
+    covering, missing = ax.collections
+    assert [s[0, 0] for s in covering.get_segments()] == [-0.96, -1.46]  # nearest first
+    np.testing.assert_allclose([s[0, 1] for s in missing.get_segments()], [100 * 2.5 / 3])
+    assert missing.get_segments()[0][:, 0].tolist() == [2.04, 5.96]
+
+
+def test_pairs_and_times_are_drawn_as_they_are() -> None:
+    identity, dots = every_figure()["against"].axes[0].lines
+    assert identity.get_xydata().tolist() == [[1.0, 1.0], [2.0, 2.0]]
+    assert dots.get_xydata().tolist() == [[1.0, 1.5], [2.0, 1.0]]
+    ax = every_figure()["run_times"].axes[0]
+    np.testing.assert_allclose([line.get_xdata() for line in ax.lines], [[1, 3], [100, 200]])
+    medians = [c.get_segments()[0][0, 0] for c in ax.collections]
+    np.testing.assert_allclose(medians, [2.0, 150.0])
+    assert ax.lines[1].get_color() == plots.COLOURS["faint"]  # a method of the user's own

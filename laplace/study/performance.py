@@ -1,0 +1,294 @@
+"""How well methods do over replicates, with Monte Carlo standard errors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from laplace.families import Array
+from laplace.grouped import number
+from laplace.study.runner import TAU
+
+CELL = ["scenario", "method", "estimand"]
+FAILED, BOUNDARY = "not converged", "boundary"
+
+
+def performance(
+    results: pd.DataFrame,
+    *,
+    exclude: Collection[str] = (FAILED,),
+    reference: str | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    r"""Summarise each estimand of each method in each scenario.
+
+    With :math:`e_r` the estimate of replicate r less the truth, n the number of replicates used:
+
+    =====================  ===================================================================
+    `bias`                 mean of e
+    `relative_bias`        bias over the truth; NaN where the truth is 0 or varies
+    `empirical_se`         standard deviation of e
+    `mse`                  mean of e squared
+    `model_se`             root mean square of the standard errors
+    `relative_error`       of the model SE against the empirical SE, in percent
+    `coverage`             proportion of intervals that contain the truth
+    `coverage_of_mean`     bias-eliminated: that contain the truth plus the bias
+    `power`                proportion of intervals that exclude zero
+    `relative_precision`   gain over `reference`, in percent
+    `convergence`          proportion of all replicates that converged
+    `boundary`             proportion of the converged with tau = 0
+    =====================  ===================================================================
+
+    Each has its Monte Carlo standard error beside it, in a column that ends in ``_mcse``. The
+    intervals are Wald's, that of tau symmetric in log tau, for which there is no power. A replicate
+    without a standard error has no interval; `intervals` says how many have one.
+
+    Parameters
+    ----------
+    results : DataFrame
+        What `Study.run` returned, or some of its rows.
+    exclude : collection of {"not converged", "boundary"}
+        Which replicates are left out of all but the last two measures; the columns `replicates` and
+        `used` say how many there are and how many are left. An empty one takes all estimates as
+        they are. A replicate without an estimate is never used.
+    reference : str, optional
+        Method whose precision others are compared with, on the replicates that both have.
+    level : float
+        Of the intervals.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by scenario, method and estimand; estimands that a method does not estimate are left
+        out.
+
+    References
+    ----------
+    Morris, T. P., White, I. R. and Crowther, M. J. (2019). Using simulation studies to evaluate
+    statistical methods. Statistics in Medicine 38, 2074-2102. Table 6.
+    """
+    unknown = set(exclude) - {FAILED, BOUNDARY}
+    if isinstance(exclude, str) or unknown:
+        raise ValueError(
+            f"exclude holds {sorted(unknown)!r}, but may hold {FAILED!r} and {BOUNDARY!r} only"
+        )
+    level = number("level", level)
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be between 0 and 1, got {level}; 0.95 is usual")
+    if reference is not None and reference not in set(results["method"]):
+        raise ValueError(f"reference: {reference!r} is not a method of these results")
+    z = float(norm.isf((1.0 - level) / 2.0))
+    cells = {
+        cell: _Cell(rows, exclude)
+        for cell, rows in results.groupby(CELL, observed=True, sort=False)
+    }
+    table = {}
+    for (scenario, method, estimand), cell in cells.items():
+        if not cell.estimated:
+            continue
+        measures = cell.measures(z, on_log_scale=estimand == TAU)
+        if reference is not None:
+            base = cells.get((scenario, reference, estimand))
+            measures |= _relative_precision(cell, base)
+        table[scenario, method, estimand] = measures
+    whole = pd.DataFrame(list(table.values()), columns=list(next(iter(table.values()), [])))
+    index = pd.MultiIndex.from_tuples(list(table) or [("", "", "")], names=CELL)
+    return whole.set_index(index[: len(table)])
+
+
+class _Cell:
+    """The replicates of an estimand, for a method in a scenario."""
+
+    def __init__(self, rows: pd.DataFrame, exclude: Collection[str]) -> None:
+        self.replicate = rows["replicate"].to_numpy()
+        estimate = rows["estimate"].to_numpy(dtype=float)
+        self.converged = rows["converged"].to_numpy()
+        self.boundary = rows["boundary"].to_numpy() & self.converged
+        self.estimated = bool(np.any(np.isfinite(estimate)))
+        used = np.isfinite(estimate)
+        if FAILED in exclude:
+            used = used & self.converged
+        if BOUNDARY in exclude:
+            used = used & ~self.boundary
+        self.used = used
+        self.estimate = estimate[used]
+        self.se = rows["standard_error"].to_numpy(dtype=float)[used]
+        self.truth = rows["truth"].to_numpy(dtype=float)[used]
+        self.error = self.estimate - self.truth
+
+    def measures(self, z: float, *, on_log_scale: bool) -> dict[str, Any]:
+        """Compute every measure but the relative precision."""
+        n, e = len(self.error), self.error
+        has_interval = np.isfinite(self.se) & (self.se > 0.0)
+        k = int(np.sum(has_interval))
+        measures: dict[str, Any] = {
+            "replicates": len(self.replicate),
+            "used": n,
+            "intervals": k,
+        }
+
+        def add(name: str, value: float, mcse: float) -> None:
+            measures[name], measures[f"{name}_mcse"] = value, mcse
+
+        bias, empirical = _mean(e), _sd(e)
+        bias_mcse = _over(empirical, np.sqrt(n))
+        add("bias", bias, bias_mcse)
+        truth = self.truth[0] if n and np.ptp(self.truth) == 0.0 else 0.0
+        add("relative_bias", _over(bias, truth), _over(bias_mcse, abs(truth)))
+        add("empirical_se", empirical, _over(empirical, np.sqrt(2.0 * (n - 1.0))) if n > 1 else NAN)
+        add("mse", _mean(e**2), _over(_sd(e**2), np.sqrt(n)))
+
+        variance = self.se[has_interval] ** 2
+        model = np.sqrt(_mean(variance))
+        model_mcse = _over(_sd(variance), 2.0 * np.sqrt(k) * model)
+        add("model_se", model, model_mcse)
+        ratio = _over(model, empirical)
+        of_ratio = np.sqrt(_over(model_mcse, model) ** 2 + 0.5 / (n - 1.0)) if n > 1 else NAN
+        add("relative_error", 100.0 * (ratio - 1.0), 100.0 * ratio * of_ratio)
+
+        lower, upper = _wald(self.estimate, self.se, z, on_log_scale=on_log_scale)
+        inside = (lower <= self.truth) & (self.truth <= upper)
+        centre = self.truth + bias
+        inside_mean = (lower <= centre) & (centre <= upper)
+        excludes_zero = np.abs(self.estimate) >= z * self.se
+        add("coverage", *_proportion(inside[has_interval]))
+        add("coverage_of_mean", *_proportion(inside_mean[has_interval]))
+        power = (NAN, NAN) if on_log_scale else _proportion(excludes_zero[has_interval])
+        add("power", *power)
+        add("convergence", *_proportion(self.converged))
+        add("boundary", *_proportion(self.boundary[self.converged]))
+        return measures
+
+
+NAN = float("nan")
+
+
+def _relative_precision(cell: _Cell, base: _Cell | None) -> dict[str, float]:
+    """Compare the precision of two methods on the replicates that both use."""
+    names = ("relative_precision", "relative_precision_mcse")
+    if base is None:
+        return dict.fromkeys(names, NAN)
+    if base is cell:
+        return dict.fromkeys(names, 0.0)
+    _, ours, theirs = np.intersect1d(
+        cell.replicate[cell.used], base.replicate[base.used], return_indices=True
+    )
+    n, a, b = len(ours), base.error[theirs], cell.error[ours]
+    ratio = _over(_sd(a), _sd(b)) ** 2
+    if n < 3 or not np.isfinite(ratio):
+        return dict.fromkeys(names, NAN)
+    correlation = np.clip(np.corrcoef(a, b)[0, 1], -1.0, 1.0)
+    mcse = 200.0 * ratio * np.sqrt((1.0 - correlation**2) / (n - 1.0))
+    return dict(zip(names, (100.0 * (ratio - 1.0), mcse), strict=True))
+
+
+def _wald(estimate: Array, se: Array, z: float, *, on_log_scale: bool) -> tuple[Array, Array]:
+    """Return the ends of the intervals."""
+    if not on_log_scale:
+        return estimate - z * se, estimate + z * se
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        factor = np.exp(z * se / estimate)
+        return estimate / factor, estimate * factor
+
+
+def _mean(values: Array) -> float:
+    return float(np.mean(values)) if len(values) else NAN
+
+
+def _sd(values: Array) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else NAN
+
+
+def _over(a: float, b: float) -> float:
+    return float(a / b) if b else NAN
+
+
+def _proportion(events: Array) -> tuple[float, float]:
+    p = _mean(events)
+    return p, float(np.sqrt(p * (1.0 - p) / len(events))) if len(events) else NAN
+
+
+def intervals(results: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Return the rows that have an interval, with its ends and whether it contains the truth.
+
+    Parameters
+    ----------
+    results : DataFrame
+        What `Study.run` returned, or some of its rows.
+    level : float
+        Of the intervals.
+
+    Returns
+    -------
+    DataFrame
+        With columns `lower`, `upper` and `covers`.
+    """
+    rows = results[results["standard_error"] > 0.0].copy()
+    z = float(norm.isf((1.0 - level) / 2.0))
+    estimate, se = (rows[name].to_numpy(dtype=float) for name in ("estimate", "standard_error"))
+    is_tau = (rows["estimand"] == TAU).to_numpy()
+    plain, logarithmic = (_wald(estimate, se, z, on_log_scale=log) for log in (False, True))
+    rows["lower"] = np.where(is_tau, logarithmic[0], plain[0])
+    rows["upper"] = np.where(is_tau, logarithmic[1], plain[1])
+    rows["covers"] = (rows["lower"] <= rows["truth"]) & (rows["truth"] <= rows["upper"])
+    return rows
+
+
+def failures(results: pd.DataFrame) -> pd.DataFrame:
+    """Count what went wrong, or ended at the boundary.
+
+    Parameters
+    ----------
+    results : DataFrame
+        What `Study.run` returned, or some of its rows.
+
+    Returns
+    -------
+    DataFrame
+        A row a scenario and method; the number of `replicates`, of those that `converged`, that
+        ended at the `boundary`, and a column for each message.
+    """
+    fits = results.drop_duplicates(["scenario", "replicate", "method"])
+    by = fits.groupby(["scenario", "method"], observed=True)
+    counts = by.agg(
+        replicates=("converged", "size"),
+        converged=("converged", "sum"),
+        boundary=("boundary", "sum"),
+    )
+    said = fits[fits["message"] != ""]
+    messages = said.groupby(["scenario", "method", "message"], observed=True).size().unstack()
+    return counts.join(messages).fillna(0).astype(int)
+
+
+def shifts(results: pd.DataFrame, method: str, reference: str) -> pd.DataFrame:
+    """Return how far each estimate of a method is from that of another, and what was predicted.
+
+    Parameters
+    ----------
+    results : DataFrame
+        What `Study.run` returned, or some of its rows.
+    method, reference : str
+        Methods to compare.
+
+    Returns
+    -------
+    DataFrame
+        Where both converged, and not at tau = 0: `actual`, the shift from the method to the
+        reference in standard errors of the method, that of tau on the log scale; and `predicted`,
+        the method's `approximation_error`.
+    """
+    key = ["scenario", "replicate", "estimand"]
+    kept = results[results["converged"] & ~results["boundary"]]
+    ours, theirs = (kept[kept["method"] == name].set_index(key) for name in (method, reference))
+    both = ours.join(theirs["estimate"].rename("exact"), how="inner").reset_index()
+    is_tau = both["estimand"] == TAU
+    scale = both["standard_error"].where(~is_tau, both["standard_error"] / both["estimate"])
+    difference = both["exact"] - both["estimate"]
+    of_logs = np.log(both["exact"].where(is_tau) / both["estimate"].where(is_tau))
+    both["actual"] = difference.where(~is_tau, of_logs) / scale
+    both["predicted"] = both["approximation_error"]
+    return both[[*key, "predicted", "actual"]].dropna(subset="actual")
