@@ -243,18 +243,28 @@ def fit(
     search = _Search(data, basis, fixed_tau, added)
     start: tuple[Array, float] | None = None
     for count in rules:
-        found, estimate = search.maximum(count, start)
+        last = count == rules[-1]
+        found, estimate = search.maximum(count, start, thorough=len(rules) == 1)
         result = _result(found, estimate, count, search)
-        if count == rules[-1]:
-            break
-        error = result.approximation_error()
-        if result.converged and np.max(np.abs(error)) <= AUTO_TOLERANCE:
-            break
-        if result.converged and estimate > 0.0:
+        if found.converged and estimate > 0.0:
             start = found.theta[: data.p], estimate
+        if len(rules) > 1 and search.doubt and (last or _is_enough(result)):
+            # further maxima are looked for only where the climb may end
+            steps = found.iterations
+            found, estimate = search.maximum(count, start)
+            found = replace(found, iterations=steps + found.iterations)
+            result = _result(found, estimate, count, search)
+        if len(rules) > 1 and _is_enough(result):
+            break
     if not result.converged:
         warnings.warn(f"the fit did not converge: {result.message}", ConvergenceWarning, 2)
     return result
+
+
+def _is_enough(result: Fit) -> bool:
+    """Return whether more nodes would change nothing that counts."""
+    error = result.approximation_error()
+    return result.converged and bool(np.max(np.abs(error)) <= AUTO_TOLERANCE)
 
 
 def _result(found: Maximum, tau: float, nodes: int, search: _Search) -> Fit:
@@ -403,6 +413,11 @@ class _Search:
         Added to the log-likelihood.
     tolerance : float
         Of `maximise`.
+
+    Attributes
+    ----------
+    doubt : bool
+        Whether the last search left doubt that its maximum is the highest.
     """
 
     def __init__(
@@ -418,11 +433,12 @@ class _Search:
         self.tau = tau
         self.penalty = penalty
         self._tolerance = tolerance
+        self.doubt = False
         self._always_inside = penalty is not None and penalty.always_inside
         self._max_step = np.append(np.full(data.p, np.inf), MAX_STEP_LOG_TAU)
 
     def maximum(
-        self, nodes: int, start: tuple[Array, float] | None = None
+        self, nodes: int, start: tuple[Array, float] | None = None, *, thorough: bool = True
     ) -> tuple[Maximum, float]:
         """Return the maximum with a number of nodes, and its tau.
 
@@ -432,6 +448,8 @@ class _Search:
             Number of nodes.
         start : (ndarray, float), optional
             Coefficients and tau of a maximum with fewer nodes.
+        thorough : bool
+            Whether to look for further maxima where there may be some.
         """
         objective = self._objective(nodes)
         start = start or self._start_of_some_rows
@@ -444,7 +462,7 @@ class _Search:
             found = self._near(objective, start)
             if found is not None:
                 return self._said(found), float(np.exp(found.theta[-1]))
-        found, tau = self._highest(objective, start)
+        found, tau = self._highest(objective, start, thorough)
         return self._said(found), tau
 
     def _objective(self, nodes: int = 1) -> _Objective:
@@ -570,7 +588,7 @@ class _Search:
         return found if found.contribution.value > there.value + gain else None
 
     def _highest(
-        self, objective: _Objective, start: tuple[Array, float] | None
+        self, objective: _Objective, start: tuple[Array, float] | None, thorough: bool
     ) -> tuple[Maximum, float]:
         """Maximise over both, from several starts where needed, and compare with tau = 0."""
         data, plain = self.data, self._plain
@@ -620,7 +638,8 @@ class _Search:
                 break
             interior.append(start_at(tau))
         unsure = any(f and (not f.converged or np.exp(f.theta[-1]) > LARGE_TAU) for f in interior)
-        if unsure or (data.n <= FEW_ROWS and self._may_have_several_maxima):
+        self.doubt = unsure or (data.n <= FEW_ROWS and self._may_have_several_maxima)
+        if thorough and self.doubt:
             interior += [start_at(tau) for tau in FURTHER_TAU_STARTS]
             interior.append(search(*_best_of_walk(objective, plain.found)))
 
@@ -966,15 +985,23 @@ class Fit:
             boundary, where the likelihood is the same for any number of nodes, and NaN where there
             are no standard errors.
         """
+        shift = self._shift if nodes is None else self._shift_to(check_nodes(nodes))
+        return pd.Series(shift.copy(), index=self._names, name="approximation_error")
+
+    @cached_property
+    def _shift(self) -> Array:
+        return self._shift_to(self._reference_nodes())
+
+    def _shift_to(self, nodes: int) -> Array:
+        """Predict the shift to a number of nodes, in standard errors."""
         shift = np.zeros(len(self._names))
         if self.tau > 0.0:
-            more = self._reference_nodes() if nodes is None else check_nodes(nodes)
-            at = Likelihood(self.data, more).at(self.beta, self.tau)
+            at = Likelihood(self.data, nodes).at(self.beta, self.tau)
             if self._penalty is not None:
                 at = at + self._penalty.at(self.beta, self.tau)
             gradient = at.gradient[self._free]
             shift[: len(gradient)] = (self._inverse @ gradient) / np.sqrt(np.diag(self._covariance))
-        return pd.Series(shift, index=self._names, name="approximation_error")
+        return shift
 
     def _reference_nodes(self) -> int:
         return min(max(REFERENCE_NODES, 2 * self.nodes + 1), MAX_NODES)

@@ -330,7 +330,9 @@ def test_criteria() -> None:
     assert fit.aic == pytest.approx(-2 * fit.llf + 8)
     assert fit.bic == pytest.approx(-2 * fit.llf + 4 * np.log(len(Y)))
     assert laplace.fit(Y, X, GROUPS, tau=1).df_model == 3
-    assert fit.llf == laplace.loglik(Y, X, GROUPS, fit.beta, fit.tau).value
+    # the modes were found from another start, which leaves rounding
+    again = laplace.loglik(Y, X, GROUPS, fit.beta, fit.tau).value
+    assert fit.llf == pytest.approx(again, rel=1e-14)
 
 
 def test_predictions_of_known_rows() -> None:
