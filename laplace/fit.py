@@ -457,7 +457,10 @@ class _Search:
             return self._plain.found, 0.0
         if self.tau is not None:
             coefficients = self._plain.found.theta if start is None else start[0]
-            return _at_fixed_tau(objective, coefficients, self.tau), self.tau
+            there = _at_fixed_tau(objective, coefficients, self.tau)
+            if start is not None and not self._is_regular(there):
+                there = _at_fixed_tau(objective, self._plain.found.theta, self.tau)
+            return there, self.tau
         if start is not None and self.data.n >= MANY_ROWS:
             found = self._near(objective, start)
             if found is not None:
@@ -536,6 +539,11 @@ class _Search:
         reference = data.n * float(np.mean(data.family.b_2(np.array([self._typical]))))
         return float(np.linalg.eigvalsh(-there.hessian[:p, :p] / reference)[0])
 
+    def _is_regular(self, found: Maximum) -> bool:
+        """Return whether a search ended at a maximum, and without a sign of separation."""
+        least = self._least_information(found.contribution)
+        return found.converged and least >= SEPARATION_SIGN
+
     @cached_property
     def _start_of_some_rows(self) -> tuple[Array, float] | None:
         """Coefficients and tau of a fit to some of many rows; None where there is no such fit."""
@@ -576,11 +584,7 @@ class _Search:
             objective, theta, max_step=self._max_step, stop=stop, tolerance=MANY_ROWS_TOLERANCE
         )
         tau = float(np.exp(found.theta[-1]))
-        if (
-            not found.converged
-            or tau > LARGE_TAU
-            or self._least_information(found.contribution) < SEPARATION_SIGN
-        ):
+        if tau > LARGE_TAU or not self._is_regular(found):
             return None
         # Is it above the best without random intercepts? Near that, the decrement bounds the gain.
         there = _of_beta(objective.without(self._without(found.theta[:-1], tau))[0])

@@ -263,9 +263,14 @@ def test_many_rows_without_random_intercepts() -> None:
         assert fit.llf == zero.llf
 
 
-def test_many_rows_that_are_separated() -> None:
+@pytest.mark.parametrize("tau", [None, 1.0])
+def test_many_rows_that_are_separated(tau: float | None) -> None:
     y, X, groups = many_rows()
     rare = np.zeros(len(y))
     rare[np.flatnonzero(y == 1.0)[:3]] = 1.0
     with pytest.raises(laplace.SeparationError, match="never negative where y = 1"):
-        laplace.fit(y, np.column_stack([X, rare]), groups)
+        laplace.fit(y, np.column_stack([X, rare]), groups, tau=tau)
+    # not rare: also some of the rows show it
+    common = y * (np.arange(len(y)) % 3 == 0)
+    with pytest.raises(laplace.SeparationError, match="never negative where y = 1"):
+        laplace.fit(y, np.column_stack([X, common]), groups, tau=tau)
