@@ -59,7 +59,7 @@ MANY_ROWS = 50_000
 ROWS_OF_START = 10_000
 GROUPS_OF_START = 250
 # ... unless the maximum is this far from it, in log tau.
-FAR_FROM_START = 1.0
+FAR_FROM_START = 3.0
 # There, a ten-millionth of a standard error is below a ten-millionth of an estimate's third digit,
 # and an evaluation takes time.
 MANY_ROWS_TOLERANCE = 1e-14
@@ -452,17 +452,18 @@ class _Search:
             Whether to look for further maxima where there may be some.
         """
         objective = self._objective(nodes)
-        start = start or self._start_of_some_rows
         if self.tau == 0.0:
             return self._plain.found, 0.0
+        start = start or self._start_of_some_rows
         if self.tau is not None:
             coefficients = self._plain.found.theta if start is None else start[0]
             there = _at_fixed_tau(objective, coefficients, self.tau)
             if start is not None and not self._is_regular(there):
                 there = _at_fixed_tau(objective, self._plain.found.theta, self.tau)
             return there, self.tau
-        if start is not None and self.data.n >= MANY_ROWS:
-            found = self._near(objective, start)
+        if self.data.n > FEW_ROWS and self.penalty is None:
+            nearby = start or self._rough_start
+            found = None if nearby is None else self._near(objective, nearby)
             if found is not None:
                 return self._said(found), float(np.exp(found.theta[-1]))
         found, tau = self._highest(objective, start, thorough)
@@ -505,9 +506,19 @@ class _Search:
     def _plain(self) -> _Plain:
         """The fit without random intercepts; separated data are refused here."""
         data, basis = self.data, self.basis
+        found, at = self._maximise_without(self._tolerance)
+        there = found.contribution
+        if self.penalty is not None:  # which has no part in what the data tell
+            there = _Objective(basis).without(found.theta)[0]
+        least = self._least_information(there)
+        if self.penalty is None and (least < SEPARATION_SIGN or not found.converged):
+            data.check_separation(basis)
+        slope = np.inf if self._always_inside else at.slope
+        return _Plain(found, slope, at.information, least)
+
+    def _maximise_without(self, tolerance: float) -> tuple[Maximum, WithoutRandomIntercepts]:
+        """Maximise without random intercepts; return also what that knows of the groups."""
         objective = self._objective()
-        # where the linear predictor is nearest to that of the mean outcome, whatever the offset is
-        start = self._zero + self._typical * self._one
         last: list[Any] = [None, None]
 
         def evaluate(coefficients: Array) -> Contribution:
@@ -515,17 +526,17 @@ class _Search:
             last[0] = coefficients
             return _of_beta(contribution)
 
-        found = maximise(evaluate, start, tolerance=self._tolerance)
-        if last[0] is not found.theta:
-            last[1] = objective.without(found.theta)[1]
-        there = found.contribution
-        if self.penalty is not None:  # which has no part in what the data tell
-            there = _Objective(basis).without(found.theta)[0]
-        least = self._least_information(there)
-        if self.penalty is None and (least < SEPARATION_SIGN or not found.converged):
-            data.check_separation(basis)
-        slope = np.inf if self._always_inside else last[1].slope
-        return _Plain(found, slope, last[1].information, least)
+        # from where the linear predictor is nearest to that of the mean outcome
+        found = maximise(evaluate, self._zero + self._typical * self._one, tolerance=tolerance)
+        at = last[1] if last[0] is found.theta else objective.without(found.theta)[1]
+        return found, at
+
+    @property
+    def _rough_start(self) -> tuple[Array, float] | None:
+        """Coefficients and tau from about the fit without random intercepts; None at tau = 0."""
+        found, at = self._maximise_without(START_TOLERANCE)
+        tau = _first_tau(at.slope, at.information)
+        return None if at.slope <= 0.0 else (self._with(found.theta, tau), tau)
 
     @property
     def _typical(self) -> float:
@@ -578,11 +589,12 @@ class _Search:
         for fewer in FEWER_NODES:  # most of the way is cheaper with them
             if fewer * 3 < objective.nodes:
                 nearby = self._objective(fewer)
-                found = maximise(nearby, theta, stop=stop, tolerance=NEARBY_TOLERANCE)
+                found = maximise(
+                    nearby, theta, max_step=self._max_step, stop=stop, tolerance=NEARBY_TOLERANCE
+                )
                 theta = found.theta
-        found = maximise(
-            objective, theta, max_step=self._max_step, stop=stop, tolerance=MANY_ROWS_TOLERANCE
-        )
+        tolerance = MANY_ROWS_TOLERANCE if self.data.n >= MANY_ROWS else self._tolerance
+        found = maximise(objective, theta, max_step=self._max_step, stop=stop, tolerance=tolerance)
         tau = float(np.exp(found.theta[-1]))
         if tau > LARGE_TAU or not self._is_regular(found):
             return None
@@ -624,9 +636,7 @@ class _Search:
             return search(self._with(plain.found.theta, tau), tau, of)
 
         interior: list[Maximum | None] = []
-        # a step of Fisher's scoring from tau squared at zero, within what is likely
-        squared = 2.0 * plain.slope / float(np.sum(plain.information**2))
-        first = float(np.sqrt(np.clip(squared, LEAST_START**2, LARGEST_START**2)))
+        first = _first_tau(plain.slope, plain.information)
         if start is None and objective.nodes > 1 and data.mixed_groups > 0:
             # most of the way is cheaper with one node
             nearby = start_at(first, self._objective())
@@ -670,6 +680,12 @@ class _Search:
         return (few and float(np.min(self._plain.information)) < ENOUGH_INFORMATION) or (
             self._plain.least < NEAR_SEPARATION
         )
+
+
+def _first_tau(slope: float, information: Array) -> float:
+    """Return where a step of Fisher's scoring from tau squared at zero leads, or near that."""
+    squared = 2.0 * slope / float(np.sum(information**2))
+    return float(np.sqrt(np.clip(squared, LEAST_START**2, LARGEST_START**2)))
 
 
 def _at_fixed_tau(objective: _Objective, start: Array, tau: float, **options: Any) -> Maximum:

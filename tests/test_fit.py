@@ -148,7 +148,8 @@ def test_a_likelihood_without_a_bound_for_tau_is_said() -> None:
 
 
 def test_a_search_that_leaves_every_likely_tau_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["laplace.fit"], "TAU_LIMIT", 2.0)
+    for name, limit in {"LARGE_TAU": 1.0, "TAU_LIMIT": 2.0}.items():
+        monkeypatch.setattr(sys.modules["laplace.fit"], name, limit)
     with pytest.warns(laplace.ConvergenceWarning, match="tau rose beyond 2: the outcomes hardly"):
         fit = laplace.fit(*toenail_design())
     assert not fit.converged
