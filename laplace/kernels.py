@@ -26,6 +26,7 @@ Symbols, for a group with mode :math:`\hat\mu`: ``s_r`` is :math:`\sum_j b^{(r)}
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -56,9 +57,19 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _compiled(*fastmath: str) -> Callable[[_Function], _Function]:
-    """Return a decorator that compiles a function when it is first called, and keeps the code."""
-    decorator = njit(cache=True, nogil=True, error_model="numpy", fastmath=set(fastmath))
-    return cast(Callable[[_Function], _Function], decorator)
+    """Return a decorator that compiles a function when it is first called, and keeps the code.
+
+    Where numba finds no folder that it can write to, every process compiles anew.
+    """
+
+    def decorator(function: _Function) -> _Function:
+        compiler = njit(nogil=True, error_model="numpy", fastmath=set(fastmath))(function)
+        if hasattr(compiler, "enable_caching"):  # it has not where NUMBA_DISABLE_JIT is set
+            with contextlib.suppress(RuntimeError):
+                compiler.enable_caching()
+        return cast(_Function, compiler)
+
+    return decorator
 
 
 # Where the order of operations is the point, it is kept.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from laplace.families import Array, Poisson
+from laplace.families import Array, Poisson, read_only
 from laplace.grouped import EMPTY, GroupedData, coefficients, flag, standard_deviation
 from laplace.quadrature import check_nodes, gauss_hermite
 
@@ -180,7 +180,7 @@ class Likelihood:
         data.plan.run(
             kernels.evaluate,
             *_rows(data),
-            np.ascontiguousarray(beta, dtype=float),
+            read_only(np.ascontiguousarray(beta, dtype=float)),
             float(tau),
             rule,
             z,
@@ -243,7 +243,7 @@ class WithoutRandomIntercepts:
         data.plan.run(
             kernels.evaluate_without,
             *_rows(data),
-            np.ascontiguousarray(beta, dtype=float),
+            read_only(np.ascontiguousarray(beta, dtype=float)),
             *sums.parts,
             scores,
             information,
@@ -309,7 +309,7 @@ def _rows(data: GroupedData) -> tuple[Any, ...]:
         data.X,
         data.y,
         data.offset if data.has_offset else EMPTY,
-        getattr(data.family, "trials", EMPTY),
+        read_only(getattr(data.family, "trials", EMPTY)),  # a copy or a pickle may be written to
         data.family.name == Poisson.name,
     )
 

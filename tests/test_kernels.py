@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from designs import relative_error
 
@@ -249,3 +253,56 @@ def test_threads_are_those_that_numba_is_told(monkeypatch: pytest.MonkeyPatch) -
         [sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True
     ).stdout
     assert said.strip() == "3"
+
+
+def test_nothing_has_to_be_writable(tmp_path: Path) -> None:
+    """Without a folder for compiled code, as in a container without a home, it is compiled anew."""
+    source = Path(laplace.__file__).parent
+    shutil.copytree(source, tmp_path / "laplace", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "laplace" / "__pycache__").touch()  # a file where the folder would be
+    nowhere = str(tmp_path / "laplace" / "__init__.py" / "home")
+    script = """
+import sys
+import laplace, numba
+from laplace import kernels
+assert laplace.__file__.startswith(sys.argv[1])
+assert isinstance(kernels.pack._cache, numba.core.caching.NullCache)
+print(laplace.loglik([0, 1], [[1.0], [1.0]], [0, 0], [0.0], 0.0).value)
+"""
+    environment = {
+        **{k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"},
+        "HOME": nowhere,
+        "XDG_CACHE_HOME": nowhere,
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    said = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
+    assert float(said) == pytest.approx(2 * np.log(0.5), rel=1e-15)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("given", [True, False])
+def test_copies_of_a_fit_run_what_is_compiled(name: str, given: bool) -> None:
+    """Compiled code depends on whether an array may be written to, and copies forget it."""
+    rows = rows_of(name, [5] * 40)
+    if not given:
+        del rows["offset"]
+    fit = laplace.fit(**rows, nodes=3)
+    modes, error = fit.random_effects, fit.approximation_error()
+    before = len(kernels.evaluate.signatures), len(kernels.evaluate_without.signatures)
+    for other in (pickle.loads(pickle.dumps(fit)), copy.deepcopy(fit)):
+        assert other.data.has_offset == given
+        assert not other.data.y.flags.writeable
+        assert not other.data.X.flags.writeable
+        pd.testing.assert_frame_equal(other.random_effects, modes)
+        pd.testing.assert_series_equal(other.approximation_error(), error)
+        assert other.test_tau().statistic == fit.test_tau().statistic
+    assert before == (len(kernels.evaluate.signatures), len(kernels.evaluate_without.signatures))
