@@ -223,7 +223,9 @@ def fit(
     >>> fit.converged, round(fit.llf, 4)
     (True, -72.1423)
     """
-    rules = AUTO_NODES if isinstance(nodes, str) and nodes == AUTO else (check_nodes(nodes),)
+    if isinstance(nodes, str) and nodes != AUTO:
+        raise ValueError(f"nodes must be a whole number or {AUTO!r}, got {nodes!r}")
+    rules = AUTO_NODES if isinstance(nodes, str) else (check_nodes(nodes),)
     fixed_tau = None if tau is None else standard_deviation("tau", tau)
     penalty, strength = penalties.check(penalty, strength)
     data = GroupedData.from_arrays(
@@ -313,7 +315,8 @@ def _covariance(hessian: Array, basis: Basis) -> Array:
     q, p = len(hessian), basis.data.p
     scale = np.sqrt(np.abs(np.diag(hessian)))
     try:
-        factor = cho_factor(-hessian / np.outer(scale, scale))
+        with np.errstate(invalid="ignore", divide="ignore"):  # refused by the factorisation
+            factor = cho_factor(-hessian / np.outer(scale, scale))
     except (np.linalg.LinAlgError, ValueError):  # not at a maximum: there are no standard errors
         return np.full((q, q), np.nan)
     back = basis.inverse if q == p else _with_tau(basis.inverse)
@@ -684,7 +687,8 @@ class _Search:
 
 def _first_tau(slope: float, information: Array) -> float:
     """Return where a step of Fisher's scoring from tau squared at zero leads, or near that."""
-    squared = 2.0 * slope / float(np.sum(information**2))
+    curvature = float(np.sum(information**2))  # zero where every outcome is sure to rounding
+    squared = 2.0 * slope / curvature if curvature > 0.0 else np.inf
     return float(np.sqrt(np.clip(squared, LEAST_START**2, LARGEST_START**2)))
 
 
@@ -932,7 +936,8 @@ class Fit:
         half = -ndtri(level / 2.0) * self.bse
         result = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
         if self._tau_estimated:
-            factor = np.exp(half.iloc[-1] / self.tau)
+            with np.errstate(over="ignore"):  # without a bound, to rounding
+                factor = np.exp(half.iloc[-1] / self.tau)
             result.iloc[-1] = [self.tau / factor, self.tau * factor]
         return result
 

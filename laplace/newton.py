@@ -203,7 +203,10 @@ def _newton_step(at: Contribution) -> tuple[Array, bool]:
     values, vectors = np.linalg.eigh(scaled)
     floor = EIGENVALUE_FLOOR * max(float(np.max(np.abs(values))), np.finfo(float).tiny)
     guarded = np.maximum(np.abs(values), floor)
-    step = (vectors @ ((vectors.T @ (at.gradient / scale)) / guarded)) / scale
+    with np.errstate(over="ignore", invalid="ignore"):  # a step that is not finite is said above
+        step = (vectors @ ((vectors.T @ (at.gradient / scale)) / guarded)) / scale
+    if not np.all(np.isfinite(step)):
+        return np.full(len(step), np.nan), False
     return step, bool(np.all(values > floor))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -176,7 +177,6 @@ def test_the_highest_of_several_maxima() -> None:
     assert fit.llf >= laplace.fit(*data, tau=240).llf > -7.08
 
 
-@pytest.mark.filterwarnings("ignore::laplace.ConvergenceWarning")
 @pytest.mark.parametrize("seed", range(12))
 def test_no_fixed_tau_beats_a_fit_that_converged(seed: int) -> None:
     data = spread_out(seed)
@@ -262,6 +262,21 @@ def test_a_constant_offset_moves_the_intercept_only(family: str, shift: float) -
         assert other.converged
         assert other.llf == pytest.approx(base.llf, abs=1e-10)
         np.testing.assert_allclose(other.beta + shift * np.eye(3)[0], base.beta, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e3, 1e10, 1e150])
+@pytest.mark.parametrize("options", [{}, {"tau": 1}, {"tau": 0}, {"penalty": "soft"}])
+@pytest.mark.filterwarnings("ignore::laplace.ConvergenceWarning")
+def test_offsets_that_no_coefficient_makes_up_for_are_said(size: float, options: object) -> None:
+    """Here no row's outcome has a variance; the answer is a fit, or why there is none."""
+    offset = np.where(np.arange(len(Y)) % 2, size, -size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", laplace.ConvergenceWarning)
+        fit = laplace.fit(Y, X, GROUPS, offset=offset, **options)
+    assert np.isfinite(fit.llf)
+    assert fit.converged == (fit.message == "converged")
+    assert fit.converged or "NO: " in str(fit.summary())
 
 
 def test_offset_is_a_coefficient_of_one() -> None:
@@ -375,7 +390,7 @@ def test_predictions_say_what_is_wrong() -> None:
         ValueError, match=r"X must have two dimensions, rows and columns, got shape"
     ):
         fit.predict(3.0)
-    with pytest.raises(ValueError, match="groups must have one dimension"):
+    with pytest.raises(TypeError, match="groups must be a list or array, a label a row, got int"):
         fit.predict(X[:2], 1)
     with pytest.raises(ValueError, match="offset must have one dimension"):
         fit.predict(X[:2], offset=1.0)
@@ -452,6 +467,11 @@ def test_auto_nodes_reach_the_tolerance_and_no_more(name: str) -> None:
     assert coarse.approximation_error().abs().max() > AUTO_TOLERANCE
     best = laplace.fit(y, design, groups, nodes=150)
     assert np.all(np.abs(fit.params - best.params) <= 2 * AUTO_TOLERANCE * best.bse)
+
+
+def test_only_auto_is_a_word_for_nodes() -> None:
+    with pytest.raises(ValueError, match="nodes must be a whole number or 'auto', got 'AUTO'"):
+        laplace.fit(Y, X, GROUPS, nodes="AUTO")
 
 
 def test_auto_nodes_stay_at_laplace_where_it_is_enough() -> None:

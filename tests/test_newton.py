@@ -108,6 +108,15 @@ def test_derivatives_that_are_not_finite_are_said() -> None:
     assert "not finite" in found.message
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_step_beyond_floating_point_is_said() -> None:
+    found = maximise(
+        lambda t: Contribution(0.0, np.ones(2), np.diag([-1e-310, 1e-310])), np.zeros(2)
+    )
+    assert not found.converged
+    assert "not finite" in found.message
+
+
 def test_sites_that_send_only_sums_give_the_same_fit() -> None:
     """The seam of the architecture: a coordinator that adds contributions needs nothing else."""
     y, X, groups = many_groups(8, groups=30)
