@@ -48,6 +48,10 @@ def fit_many(
     """
     if errors not in ("raise", "return"):
         raise ValueError(f"errors must be 'raise' or 'return', got {errors!r}")
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers == 0 or workers < -1:
+        raise ValueError(f"workers must be a number of processes, or -1, got {workers!r}")
+    if not isinstance(designs, Iterable):
+        raise TypeError(f"designs must be a list of designs, got {type(designs).__name__}")
     if workers == 1:
         return [_fit_one(design, errors, options) for design in designs]
     from joblib import Parallel, delayed

@@ -156,6 +156,10 @@ class GroupedData:
         distribution = named(family, counts)
         distribution.check(outcome)
         shift = None if offset is None else as_vector("offset", offset, n)
+        if shift is not None and (largest := float(np.max(np.abs(shift)))) > LARGEST_ENTRY:
+            raise ValueError(
+                f"offset has a largest value of {largest:.3g}; it must be at most {LARGEST_ENTRY:g}"
+            )
 
         order, starts, labels = _sort(groups, n)
         rows = np.require(matrix, requirements=["C", "A"])
@@ -179,6 +183,22 @@ class GroupedData:
             columns,
             order,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out an offset that is a single zero: a pickle would write it out n times."""
+        return self.__dict__ if self.has_offset else {**self.__dict__, "offset": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the rows read-only again, as the kernels are compiled for them."""
+        offset = state["offset"]
+        rows = {
+            "y": read_only(state["y"]),
+            "X": read_only(state["X"]),
+            "offset": np.broadcast_to(0.0, len(state["y"]))
+            if offset is None
+            else read_only(offset),
+        }
+        self.__dict__.update(state, **rows)
 
     @property
     def n(self) -> int:
@@ -733,12 +753,9 @@ def _check_range(matrix: Array, columns: list[str]) -> None:
 def row_labels(groups: Any, n: int) -> pd.Index[Any]:
     """Return each row's group label; refuse labels that are missing."""
     _check_mask("groups", groups)
-    shape = np.shape(groups)
-    if len(shape) != 1:
-        raise ValueError(f"groups must have one dimension, got shape {shape}")
-    if shape[0] != n:
-        raise ValueError(f"groups has length {shape[0]}, but there are {n} rows in X")
-    labels_of_rows: pd.Index[Any] = pd.Index(groups)
+    labels_of_rows = _as_labels(groups)
+    if len(labels_of_rows) != n:
+        raise ValueError(f"groups has length {len(labels_of_rows)}, but there are {n} rows in X")
     missing = np.flatnonzero(labels_of_rows.isna())
     if missing.size:
         raise ValueError(
@@ -746,6 +763,30 @@ def row_labels(groups: Any, n: int) -> pd.Index[Any]:
             "give every row a group, or remove such rows"
         )
     return labels_of_rows
+
+
+def _as_labels(groups: Any) -> pd.Index[Any]:
+    """Return labels as an index; a tuple in a list is one label."""
+    if isinstance(groups, list | tuple) and all(isinstance(label, tuple) for label in groups):
+        return pd.Index(groups, dtype=object, tupleize_cols=False)
+    try:
+        dimensions = np.ndim(groups)
+    except ValueError:  # lists of different lengths
+        raise TypeError(
+            f"groups must hold labels, got {_kind(groups)}; a list is no label, but a tuple is"
+        ) from None
+    if dimensions > 1:
+        raise ValueError(
+            f"groups must have one dimension, got shape {np.shape(groups)}; where several columns "
+            "make a group, give a list of tuples, a tuple a row"
+        )
+    if dimensions == 0:
+        raise TypeError(f"groups must be a list or array, a label a row, got {_kind(groups)}")
+    dtype = getattr(groups, "dtype", None)
+    if isinstance(dtype, np.dtype) and not dtype.isnative:  # which pandas cannot sort
+        groups = np.asarray(groups).astype(dtype.newbyteorder("="))
+    labels: pd.Index[Any] = pd.Index(groups)
+    return labels
 
 
 def _sort(groups: Any, n: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int64], pd.Index[Any]]:

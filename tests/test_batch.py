@@ -52,3 +52,8 @@ def test_bad_designs() -> None:
         laplace.fit_many([1])
     with pytest.raises(TypeError, match="got ndarray"):
         laplace.fit_many([DESIGNS[0].X])
+    with pytest.raises(TypeError, match="designs must be a list of designs, got NoneType"):
+        laplace.fit_many(None)
+    for workers in (0, "2", 1.5, True):
+        with pytest.raises(ValueError, match="workers must be a number of processes, or -1, got"):
+            laplace.fit_many(DESIGNS, workers=workers)

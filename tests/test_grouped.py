@@ -85,7 +85,23 @@ BAD_ROWS = {
     "X short": ({"X": X[:-2]}, ValueError, rf"y has length {N}, but there are {N - 2} rows in X"),
     "groups short": ({"groups": GROUPS[1:]}, ValueError, rf"groups has length {N - 1}, but .* {N}"),
     "groups matrix": ({"groups": GROUPS[:, None]}, ValueError, r"groups must have one dimension"),
-    "groups scalar": ({"groups": "site"}, ValueError, r"groups must have one dimension, got sh"),
+    "groups scalar": ({"groups": "site"}, TypeError, r"a label a row, got str 'site'"),
+    "groups left out": (
+        {"groups": None},
+        TypeError,
+        r"groups must be a list or array, .* NoneType",
+    ),
+    "groups columns": (
+        {"groups": pd.DataFrame({"a": GROUPS, "b": GROUPS})},
+        ValueError,
+        r"groups must have one dimension, .* give a list of tuples",
+    ),
+    "groups ragged": ({"groups": [[1], [1, 2]]}, TypeError, r"groups must hold labels, .* tuple"),
+    "offset huge": (
+        {"offset": np.full(N, -1e200)},
+        ValueError,
+        r"offset has a largest value of 1e\+200; it must be at most 1e\+151",
+    ),
     "groups NaN": (
         {"groups": changed(GROUPS.astype(float), 2, np.nan)},
         ValueError,
@@ -417,8 +433,15 @@ def test_separation_errors_can_be_pickled() -> None:
         pd.Categorical([f"{i}" for i in GROUPS], categories=[f"{i}" for i in range(12)]),
         pd.Series(GROUPS, dtype="Int64"),
         pd.Timestamp("2026-01-01") + pd.to_timedelta(GROUPS, unit="D"),
+        GROUPS.astype(">i4"),
+        pd.Series(GROUPS.astype(">f8")),
+        [("ward", int(i)) for i in GROUPS],
+        [(int(i),) if i % 2 else (int(i), int(i)) for i in GROUPS],
     ],
-    ids=["list", "float", "array", "series", "categories", "text", "Int64", "dates"],
+    ids=[
+        *("list", "float", "array", "series", "categories", "text", "Int64", "dates"),
+        *("big-endian", "big-endian series", "tuples", "tuples of any length"),
+    ],
 )
 def test_labels_of_any_kind(labels: object) -> None:
     fit = laplace.fit(Y, X, labels, tau=1)
@@ -426,6 +449,10 @@ def test_labels_of_any_kind(labels: object) -> None:
     assert fit.llf == pytest.approx(base.llf, rel=1e-13)
     assert len(fit.random_effects) == 12
     np.testing.assert_allclose(fit.random_effects["mode"], base.random_effects["mode"], rtol=1e-9)
+    some = [0, 7, 20]
+    theirs = [labels[i] for i in some] if isinstance(labels, list) else np.asarray(labels)[some]
+    own = fit.predict(X[some], theirs)
+    np.testing.assert_allclose(own, base.predict().iloc[some], rtol=1e-9)
 
 
 def test_labels_that_do_not_sort_together() -> None:
