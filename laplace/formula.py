@@ -5,6 +5,7 @@ It is imported where it is used, since most programs that import the package nee
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ import pandas as pd
 
 from laplace.families import Bernoulli, Binomial, and_more
 from laplace.fit import Fit, fit
-from laplace.grouped import common_index
+from laplace.grouped import as_labels, common_index
 
 
 def fit_formula(
@@ -83,7 +84,7 @@ def fit_formula(
     if missing not in ("raise", "drop"):
         raise ValueError(f"missing must be 'raise' or 'drop', got {missing!r}")
     left, right = _sides(formula)
-    outcome, _, trials = (part.strip() for part in left.partition("/"))
+    outcome, trials = _outcome(left)
     used = {outcome, *([trials] if trials else []), *_columns(right)}
     used |= {name for name in (groups, offset) if isinstance(name, str)}
     _check_columns(used, data)
@@ -104,7 +105,7 @@ def fit_formula(
             "missing='drop'"
         )
     present = ~absent.any(axis=1)
-    kept = data[present]
+    kept = _with_plain_text(data[present], _columns(right))
     import formulaic
 
     matrix = _read(lambda: formulaic.model_matrix(right, kept, na_action="raise"), right)
@@ -150,12 +151,14 @@ class Design:
         """
         offset = self.offset if offset is None else offset
         named = {name for name in (groups, offset) if isinstance(name, str)}
-        _check_columns(named | set(map(str, self.spec.required_variables)), data)
+        covariates = set(map(str, self.spec.required_variables))
+        _check_columns(named | covariates, data)
         from formulaic.errors import DataMismatchWarning
 
         with warnings.catch_warnings():
             warnings.simplefilter("error", DataMismatchWarning)
-            X = pd.DataFrame(_read(lambda: self.spec.get_model_matrix(data), self.spec.formula))
+            plain = _with_plain_text(data, covariates)
+            X = pd.DataFrame(_read(lambda: self.spec.get_model_matrix(plain), self.spec.formula))
         return (
             X,
             data[groups] if isinstance(groups, str) else groups,
@@ -170,7 +173,24 @@ def _sides(formula: Any) -> tuple[str, str]:
     left, tilde, right = formula.partition("~")
     if not tilde or not left.strip() or not right.strip() or "~" in right:
         raise ValueError(f"formula must read 'outcome ~ covariates', got {formula!r}")
-    return left, right
+    if "|" in right:
+        raise ValueError(
+            f"formula must not hold '|', got {formula!r}; random intercepts, as (1 | ward), are "
+            "asked for by groups='ward'"
+        )
+    return left.strip(), right.strip()
+
+
+def _outcome(left: str) -> tuple[str, str]:
+    """Return the columns of outcomes and of trials, or nothing; in backticks, a name is any."""
+    column = "(`[^`]+`|[^`/]+)"
+    sides = re.fullmatch(f"{column}(?:/{column})?", left.replace("` ", "`").replace(" `", "`"))
+    if sides is None:
+        raise ValueError(
+            f"formula must have 'outcome' or 'successes / trials' on the left, got {left!r}"
+        )
+    outcome, trials = ((name or "").strip().strip("`") for name in sides.groups())
+    return outcome, trials
 
 
 def _columns(right: str) -> set[str]:
@@ -182,21 +202,41 @@ def _columns(right: str) -> set[str]:
 
 
 def _check_columns(names: set[str], data: pd.DataFrame) -> None:
-    absent = sorted(names - set(map(str, data.columns)))
+    absent = sorted(names - set(data.columns))
     if absent:
         raise ValueError(
             f"data has no column {', '.join(map(repr, absent))}; it has {list(data.columns)}"
         )
+    twice = sorted(names & set(data.columns[data.columns.duplicated()]))
+    if twice:
+        raise ValueError(f"data has several columns named {', '.join(map(repr, twice))}")
+
+
+def _with_plain_text(data: pd.DataFrame, names: set[str]) -> pd.DataFrame:
+    """Return text columns as objects: formulaic knows no other type of text in every version."""
+    types = {name: data[name].dtype for name in names}
+    text = [
+        name
+        for name, dtype in types.items()
+        if pd.api.types.is_string_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype)
+    ]
+    return data.astype(dict.fromkeys(text, object))
 
 
 def _values(name: str, given: Any, data: pd.DataFrame) -> pd.Series:
     """Return a column by its name, or values of the same length, with the rows' labels."""
     if isinstance(given, str):
         return data[given]
-    if len(given) != len(data):
-        raise ValueError(f"{name} has length {len(given)}, but data has {len(data)} rows")
+    if name == "groups":
+        values: Any = as_labels(given).to_flat_index()
+    else:
+        values = np.asarray(given)
+        if values.ndim != 1:
+            raise ValueError(f"{name} must have one dimension, got shape {values.shape}")
+    if len(values) != len(data):
+        raise ValueError(f"{name} has length {len(values)}, but data has {len(data)} rows")
     common_index(data=data, **{name: given})
-    return pd.Series(given, index=data.index)
+    return pd.Series(values, index=data.index)
 
 
 def _read(evaluate: Any, formula: Any) -> Any:
@@ -205,5 +245,6 @@ def _read(evaluate: Any, formula: Any) -> Any:
 
     try:
         return evaluate()
-    except (FormulaicError, DataMismatchWarning, ValueError) as error:
-        raise ValueError(f"formula {str(formula)!r} cannot be used: {error}") from error
+    except (FormulaicError, DataMismatchWarning, ValueError, SyntaxError) as error:
+        words = re.sub("\x1b\\[[0-9;]*m|[⧛⧚]", "", str(error))  # without colours
+        raise ValueError(f"formula {str(formula)!r} cannot be used: {words}") from error

@@ -753,7 +753,7 @@ def _check_range(matrix: Array, columns: list[str]) -> None:
 def row_labels(groups: Any, n: int) -> pd.Index[Any]:
     """Return each row's group label; refuse labels that are missing."""
     _check_mask("groups", groups)
-    labels_of_rows = _as_labels(groups)
+    labels_of_rows = as_labels(groups)
     if len(labels_of_rows) != n:
         raise ValueError(f"groups has length {len(labels_of_rows)}, but there are {n} rows in X")
     missing = np.flatnonzero(labels_of_rows.isna())
@@ -765,7 +765,7 @@ def row_labels(groups: Any, n: int) -> pd.Index[Any]:
     return labels_of_rows
 
 
-def _as_labels(groups: Any) -> pd.Index[Any]:
+def as_labels(groups: Any) -> pd.Index[Any]:
     """Return labels as an index; a tuple in a list is one label."""
     if isinstance(groups, list | tuple) and all(isinstance(label, tuple) for label in groups):
         return pd.Index(groups, dtype=object, tupleize_cols=False)

@@ -123,7 +123,24 @@ def test_missing_values_are_refused_with_the_rows() -> None:
         ("y ~ weight", {}, ValueError, r"data has no column 'weight'; it has \['y', 'age'"),
         ("z ~ age", {}, ValueError, "data has no column 'z'"),
         ("y / n ~ age", {}, ValueError, "data has no column 'n'"),
-        ("y ~ age +* dose", {}, ValueError, "cannot be used: Operator"),
+        (
+            "y ~ age +* dose",
+            {},
+            ValueError,
+            r"'age \+\* dose' cannot be used: Op.*\s+age \+\* dose$",
+        ),
+        ("y ~ age + np.abs(age).max()", {}, ValueError, "cannot be used: .*syntax"),
+        ("y ~ age + (1 | ward)", {}, ValueError, "must not hold '|'.* asked for by groups='ward'"),
+        ("y / n / m ~ age", {}, ValueError, "formula must have 'outcome' or 'successes / trials'"),
+        ("y ~ age", {"groups": None}, TypeError, "groups must be a list or array, .* NoneType"),
+        ("y ~ age", {"groups": DATA[["ward"]]}, ValueError, "groups must have one dimension"),
+        ("y ~ age", {"offset": 1.0}, ValueError, "offset must have one dimension"),
+        (
+            "y ~ age",
+            {"data": pd.concat([DATA, DATA["age"]], axis=1)},
+            ValueError,
+            "data has several columns named 'age'",
+        ),
         ("y ~ age", {"groups": "clinic"}, ValueError, "data has no column 'clinic'"),
         ("y ~ age", {"groups": GROUPS[1:]}, ValueError, "groups has length"),
         ("y ~ age", {"missing": "skip"}, ValueError, "missing must be 'raise' or 'drop'"),
@@ -154,3 +171,40 @@ def test_a_covariate_may_have_the_name_of_an_argument() -> None:
     holes.loc[3, "groups"] = np.nan
     with pytest.raises(ValueError, match=r"values in row 3 of data, in \['groups'\]"):
         laplace.fit_formula("y ~ groups", holes, groups=GROUPS)
+
+
+@pytest.mark.parametrize("text", ["str", "string", "string[pyarrow]", "large_string[pyarrow]"])
+def test_text_of_any_type_is_categories(text: str) -> None:
+    base = laplace.fit_formula("y ~ arm", DATA, groups="ward")
+    data = DATA.astype({"arm": text, "ward": text})
+    fit = laplace.fit_formula("y ~ arm", data, groups="ward")
+    pd.testing.assert_series_equal(fit.params, base.params)
+    np.testing.assert_array_equal(fit.predict(data, "ward"), base.predict(DATA, "ward"))
+    data.loc[3, "arm"] = None
+    with pytest.raises(ValueError, match="missing values in row 3"):
+        laplace.fit_formula("y ~ arm", data, groups="ward")
+
+
+def test_the_order_of_categories_is_kept() -> None:
+    levels = sorted(set(DATA["arm"]), reverse=True)
+    data = DATA.assign(arm=pd.Categorical(DATA["arm"], categories=levels))
+    fit = laplace.fit_formula("y ~ arm", data, groups="ward")
+    assert fit.params.index[1] == f"arm[T.{levels[1]}]"
+
+
+def test_names_in_backticks() -> None:
+    data = DATA.rename(columns={"y": "got / well", "age": "age at entry"}).assign(**{"of all": 1})
+    base = laplace.fit_formula("y ~ age", DATA, groups="ward")
+    fit = laplace.fit_formula("`got / well` ~ `age at entry`", data, groups="ward")
+    assert fit.llf == base.llf
+    fit = laplace.fit_formula("`got / well` / `of all` ~ `age at entry`", data, groups="ward")
+    assert fit.data.family.name == "binomial"
+    assert fit.llf == pytest.approx(base.llf, rel=1e-13)
+
+
+def test_several_columns_make_a_group() -> None:
+    base = laplace.fit_formula("y ~ age", DATA, groups="ward")
+    pairs = DATA.assign(site=1)[["site", "ward"]]
+    for groups in (list(pairs.itertuples(index=False, name=None)), pd.MultiIndex.from_frame(pairs)):
+        fit = laplace.fit_formula("y ~ age", DATA, groups=groups)
+        assert fit.llf == pytest.approx(base.llf, rel=1e-13)
