@@ -796,7 +796,7 @@ def _sort(groups: Any, n: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int
     """
     labels_of_rows = row_labels(groups, n)
     values = labels_of_rows.to_numpy()
-    if values.dtype.kind in "iu":
+    if isinstance(labels_of_rows.dtype, np.dtype) and values.dtype.kind in "iu":
         if np.all(values[1:] >= values[:-1]):
             starts = np.append(_changes(values), n)
             return None, starts, pd.Index(values[starts[:-1]])
@@ -818,10 +818,13 @@ def _code_whole_numbers(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any
     lowest, highest = int(values.min()), int(values.max())
     if highest - lowest >= 4 * len(values):  # too sparse for a table
         return pd.factorize(values, sort=True)
-    shifted = (values - values.dtype.type(lowest)).astype(np.int64)
+    # so that no difference leaves its type's range
+    wide = values.astype(np.int64 if values.dtype.kind == "i" else np.uint64, copy=False)
+    least = wide.dtype.type(lowest)
+    shifted = (wide - least).astype(np.int64)
     there = np.bincount(shifted) > 0
     position = np.cumsum(there) - 1
-    labels = np.flatnonzero(there) + lowest
+    labels = np.flatnonzero(there).astype(wide.dtype) + least
     return position[shifted], labels.astype(values.dtype)
 
 

@@ -455,6 +455,31 @@ def test_labels_of_any_kind(labels: object) -> None:
     np.testing.assert_allclose(own, base.predict().iloc[some], rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        (20 * GROUPS - 120).astype(np.int8),
+        GROUPS.astype(np.int64) + np.iinfo(np.int64).min,
+        GROUPS.astype(np.uint64) + np.uint64(2**63),
+        np.where(GROUPS < 6, -(2**62), 2**62) + GROUPS,
+    ],
+    ids=["int8", "lowest", "above int64", "sparse"],
+)
+def test_whole_numbers_at_the_ends_of_their_types(labels: np.ndarray) -> None:
+    """In an order that has to be sorted: there the differences of the numbers are taken."""
+    fit = laplace.fit(Y[::-1], X[::-1], labels[::-1], tau=1)
+    base = laplace.fit(Y[::-1], X[::-1], GROUPS[::-1], tau=1)
+    assert fit.llf == base.llf
+    assert fit.random_effects.index.tolist() == np.unique(labels).tolist()
+
+
+def test_categories_keep_their_order() -> None:
+    labels = pd.Categorical(GROUPS, categories=range(20)[::-1])
+    for rows in (slice(None), slice(None, None, -1)):
+        fit = laplace.fit(Y[rows], X[rows], labels[rows], tau=1)
+        assert fit.random_effects.index.tolist() == list(range(12))[::-1]
+
+
 def test_labels_that_do_not_sort_together() -> None:
     labels = [int(i) if i % 2 else f"ward {i}" for i in GROUPS]
     fit = laplace.fit(Y, X, labels, tau=1)
