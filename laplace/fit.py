@@ -48,7 +48,7 @@ LEAST_START, LARGEST_START = 0.1, 5.0
 # 6,000 random designs of 2 to 15 groups a higher one than the first was found only where the first
 # was at a large tau, or few groups had both outcomes and one of all told little of its intercept
 # (its sum of b'' was below 2). These signs, and outcomes that X nearly separates, bring further
-# starts and a walk over fixed values of tau, at about eight times the cost. Beyond this number of
+# starts and a walk over fixed values of tau, at about eight times the cost. Beyond `FEW_ROWS`
 # rows only a large tau does.
 LARGE_TAU = 5.0
 FEW_MIXED_GROUPS = 12
@@ -95,8 +95,6 @@ SEPARATION_SIGN = 1e-5
 NEAR_SEPARATION = 0.05
 # Two searches that end closer than this, in log-likelihood, ended at the same maximum.
 SAME_MAXIMUM = 1e-6
-
-
 # The most digits that the numbers of a column may need in a summary, to share their decimals.
 MOST_DIGITS = 7
 
@@ -138,7 +136,7 @@ def fit(
     X : array_like or DataFrame of shape (n, p)
         Covariates, used as given: no intercept is added.
     groups : array_like of shape (n,)
-        Group labels of any kind, in any order.
+        Group labels of any kind, in any order; a tuple in a list is one label.
     family : {"bernoulli", "binomial", "poisson"}
         Distribution of the outcomes, with the canonical link (logit, logit, log).
     trials : int or array_like of shape (n,), optional
@@ -201,19 +199,17 @@ def fit(
 
     `laplace.penalties` says more, and holds the derivatives.
 
-    References
-    ----------
-    Sterzinger, P. and Kosmidis, I. (2023). Maximum softly-penalized likelihood for mixed effects
-    logistic regression. Statistics and Computing 33, 53. doi:10.1007/s11222-023-10217-3
-
-    Notes
-    -----
     Rows that come sorted by group are read where they are, also from a memory-mapped file, if `y`
     is float64 and `X` is float64 or float32 and lies row after row in memory; sums are in float64.
     Everything else is copied once: rows in another order, DataFrames, other types, and X in
     Fortran's order. Do not change arrays that were not copied while the fit is in use. The
     computation runs on as many threads as `NUMBA_NUM_THREADS` says, by default one a core, and
     gives the same bits for any number. The first call on a machine compiles for some seconds.
+
+    References
+    ----------
+    Sterzinger, P. and Kosmidis, I. (2023). Maximum softly-penalized likelihood for mixed effects
+    logistic regression. Statistics and Computing 33, 53. doi:10.1007/s11222-023-10217-3
 
     Examples
     --------

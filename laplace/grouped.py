@@ -33,7 +33,6 @@ LARGEST_TAU = 1e6
 # Rows are converted this many at a time where a product with X needs them in float64.
 ROWS_AT_A_TIME = 65_536
 
-
 EMPTY: Array = read_only(np.empty(0))
 
 
@@ -121,7 +120,8 @@ class GroupedData:
         X : array_like or DataFrame of shape (n, p)
             Covariates, used as given: no intercept is added.
         groups : array_like of shape (n,)
-            Group labels of any kind, in any order: strings, integers, a pandas categorical.
+            Group labels of any kind, in any order: strings, integers, a pandas categorical, tuples
+            in a list.
         family : {"bernoulli", "binomial", "poisson"}
             Distribution of the outcomes.
         trials : int or array_like of shape (n,), optional
