@@ -145,8 +145,8 @@ def fit(
         Added to the linear predictor.
     nodes : int or "auto"
         1 is the Laplace approximation, K adaptive Gauss-Hermite quadrature with K nodes. "auto"
-        raises K until no parameter would move by more than a hundredth of its standard error;
-        `Fit.nodes` says where it ended.
+        raises K until no parameter is predicted to move by more than a hundredth of its standard
+        error, up to 101 nodes; `Fit.nodes` says where it ended.
     tau : float, optional
         Fixes the standard deviation of the random intercepts, at 0 or from 1e-8 to 1e6; by default
         it is estimated.
@@ -893,7 +893,9 @@ class Fit:
             NaN on the boundary. Profile-likelihood intervals hold the values that a
             likelihood-ratio test on one degree of freedom does not reject. They need not be
             symmetric, they say as much of `tau` as the data do, also on the boundary, and they take
-            a few fits for each end. With a penalty, the penalised log-likelihood is profiled.
+            a few fits for each end. With a penalty, the penalised log-likelihood is profiled. For
+            `tau` the cut is the same at every value, also at 0, where `test_tau` is sharper: its 5
+            % point is 2.71 and not 3.84, so that an interval may begin at 0 where the test rejects.
 
         Returns
         -------
@@ -974,7 +976,8 @@ class Fit:
 
         The model without random intercepts is fitted, too. As zero is the end of the range of tau,
         the statistic is compared with :math:`\tfrac12\chi^2_0 + \tfrac12\chi^2_1` (Self and
-        Liang 1987): its p-value is half that of :math:`\chi^2_1`, and 1 on the boundary.
+        Liang 1987): its p-value is half that of :math:`\chi^2_1`, and 1 on the boundary. That is
+        its distribution for many groups; with ten, say, it is not accurate.
 
         Returns
         -------
@@ -1043,8 +1046,9 @@ class Fit:
     def aic(self) -> float:
         """Akaike's information criterion; NaN with a ridge penalty.
 
-        That of a ridge is not defined by its number of parameters, of which the penalty leaves less
-        than it counts.
+        Compare it between fits with the same number of nodes only. That of a ridge is not defined
+        by its number of parameters, of which the penalty leaves less than it counts. With a soft
+        penalty, which vanishes as the data grow, it is taken at the penalised estimate.
         """
         if self.penalty == "ridge":
             return float("nan")
@@ -1207,8 +1211,8 @@ class Summary:
         size = error.max()
         amount = f"{size:.2g}" if size >= 1e-4 else "less than 0.0001"
         return (
-            f"{amount} standard errors off at most ({error.idxmax()}), by {fit._reference_nodes()} "
-            "nodes"
+            f"largest predicted shift {amount} standard errors ({error.idxmax()}), by "
+            f"{fit._reference_nodes()} nodes"
         )
 
     def _tau(self) -> str:

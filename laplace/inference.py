@@ -382,8 +382,9 @@ class LikelihoodRatioTest:
     Where the smaller model has tau = 0, which is the end of its range, and the larger one estimates
     it, the statistic's distribution under the smaller model is, for many groups,
     :math:`\tfrac12\chi^2_k + \tfrac12\chi^2_{k+1}`, with k the number of coefficients by which they
-    differ and :math:`\chi^2_0 = 0` (Self and Liang 1987, case 6). Otherwise it is
-    :math:`\chi^2_k`.
+    differ and :math:`\chi^2_0 = 0` (Self and Liang 1987, cases 5 and 6). Otherwise it is
+    :math:`\chi^2_k`, if tau is above zero where both estimate it. With few groups neither is
+    accurate.
 
     Attributes
     ----------

@@ -111,7 +111,8 @@ def loglik(
     -------
     Contribution
         Value, gradient and Hessian, with respect to :math:`(\beta, \log\tau)`. All constants are
-        kept, so values with different numbers of nodes are comparable.
+        kept, so values with different numbers of nodes differ by the error of the approximation
+        alone. That is no reason to prefer the higher one.
 
     Raises
     ------

@@ -5,8 +5,10 @@ A penalty is added to the log-likelihood, as a `Contribution` in :math:`\theta =
 `Ridge` is :math:`-\tfrac{\lambda}{2} \sum_k (s_k \beta_k)^2`, with :math:`s_k` the standard
 deviation of column k of X, over rows (over trials, for binomial outcomes). It is the log density,
 but for a constant, of independent normal priors with mean 0 and variance :math:`1/\lambda` on the
-coefficients of the standardised columns. A constant column has :math:`s_k = 0` and is not
-penalised; nor is :math:`\log\tau`. Rescaling a column rescales its estimate and nothing else.
+coefficients of the standardised columns; with glmnet's `alpha = 0`, standardised columns and no
+random intercepts, its lambda is this one divided by n. A constant column has :math:`s_k = 0` and
+is not penalised; nor is :math:`\log\tau`. Rescaling a column rescales its estimate and nothing
+else.
 
 `Soft` is the penalty of maximum softly-penalised likelihood (Sterzinger and Kosmidis 2023),
 
