@@ -38,6 +38,8 @@ from numba import njit
 CHUNK = 2048
 # Most slabs, and so the most threads that can be used.
 MOST_SLABS = 64
+# Groups that are finished together, so that their loops run in vector registers.
+BATCH = 128
 # Numbers a row and node that are kept from the first look at the nodes to the second.
 KEPT = 32 * CHUNK
 
@@ -287,9 +289,9 @@ def _total(rows: Any, first: int, last: int) -> float:
 
 @_sums
 def _add_sums(
-    XT: Any, b_2: Any, b_3: Any, b_4: Any, first: int, last: int, p: int, s: Any, a: Any
+    XT: Any, b_2: Any, b_3: Any, b_4: Any, first: int, last: int, p: int, i: int, s: Any, a: Any
 ) -> None:
-    """Add the sums s_2, s_3, s_4 and a_2, a_3, a_4 of the rows of a group."""
+    """Add the sums s_2, s_3, s_4 and a_2, a_3, a_4 of the rows of a group, the i-th of a batch."""
     rows = last - first  # loops from zero vectorise
     b_2, b_3, b_4 = b_2[first:last], b_3[first:last], b_4[first:last]
     s_2, s_3, s_4 = 0.0, 0.0, 0.0
@@ -297,9 +299,9 @@ def _add_sums(
         s_2 += b_2[j]
         s_3 += b_3[j]
         s_4 += b_4[j]
-    s[0] += s_2
-    s[1] += s_3
-    s[2] += s_4
+    s[0, i] += s_2
+    s[1, i] += s_3
+    s[2, i] += s_4
     for k in range(p):
         column = XT[k, first:last]
         s_2, s_3, s_4 = 0.0, 0.0, 0.0
@@ -307,9 +309,9 @@ def _add_sums(
             s_2 += b_2[j] * column[j]
             s_3 += b_3[j] * column[j]
             s_4 += b_4[j] * column[j]
-        a[0, k] += s_2
-        a[1, k] += s_3
-        a[2, k] += s_4
+        a[0, k, i] += s_2
+        a[1, k, i] += s_3
+        a[2, k, i] += s_4
 
 
 @_exact
@@ -426,44 +428,56 @@ def _find_modes(
     return left
 
 
-# One group, after its sums -----------------------------------------------------------------------
+# A batch of groups, after their sums --------------------------------------------------------------
+# Every quantity has an entry a group in its last dimension, along which the loops run.
 
 
 @_exact
 def _at_mode(
     tau: float,
-    u: float,
+    u: Any,
     s: Any,
     a: Any,
     p: int,
+    D: Any,
     mu_theta: Any,
     D_theta: Any,
     g_uu_theta: Any,
     g_uuu_theta: Any,
-) -> float:
-    """Fill the first derivatives of the mode and of D, and what they need; return D."""
+) -> None:
+    """Fill D, the first derivatives of the mode and of D, and what they need."""
+    count = len(u)
     s_2, s_3 = s[0], s[1]
-    D = s_2 + 1.0 / tau**2
+    for i in range(count):
+        D[i] = s_2[i] + 1.0 / tau**2
     for k in range(p):
-        mu_theta[k] = -a[0, k] / D  # eq-mu_b
-        g_uu_theta[k] = -a[1, k]  # eq-g_uub
-        g_uuu_theta[k] = -a[2, k]  # eq-g_uuub
-    mu_theta[p] = (2.0 * u / tau**2) / D  # eq-mu_t
-    g_uu_theta[p] = 2.0 / tau**2
-    g_uuu_theta[p] = 0.0
+        a_2, a_3, a_4 = a[0, k], a[1, k], a[2, k]
+        mu, g_uu, g_uuu = mu_theta[k], g_uu_theta[k], g_uuu_theta[k]
+        for i in range(count):
+            mu[i] = -a_2[i] / D[i]  # eq-mu_b
+        for i in range(count):
+            g_uu[i] = -a_3[i]  # eq-g_uub
+        for i in range(count):
+            g_uuu[i] = -a_4[i]  # eq-g_uuub
+    mu, g_uu, g_uuu = mu_theta[p], g_uu_theta[p], g_uuu_theta[p]
+    for i in range(count):
+        mu[i] = (2.0 * u[i] / tau**2) / D[i]  # eq-mu_t
+        g_uu[i] = 2.0 / tau**2
+        g_uuu[i] = 0.0
     for k in range(p + 1):
-        # the total derivative, along the mode: eq-omega_b is -omega^3 / 2 times this
-        D_theta[k] = s_3 * mu_theta[k] - g_uu_theta[k]
-    return D
+        total, mu, g_uu = D_theta[k], mu_theta[k], g_uu_theta[k]
+        for i in range(count):
+            # the total derivative, along the mode: eq-omega_b is -omega^3 / 2 times this
+            total[i] = s_3[i] * mu[i] - g_uu[i]
 
 
 @_exact
 def _add_second(
-    weight_mode: float,
-    weight_D: float,
+    weight_mode: Any,
+    weight_D: Any,
     tau: float,
-    u: float,
-    D: float,
+    u: Any,
+    D: Any,
     s: Any,
     mu_theta: Any,
     g_uu_theta: Any,
@@ -485,76 +499,110 @@ def _add_second(
     (eq-mu_bb and, through D, eq-omega_bb). What is an outer product goes to `along_mu`, the vector
     v in mu_theta v' + v mu_theta'; what is a sum of x x' over rows goes to the weights of b''' and
     b'''' in ``tail[0]`` and ``tail[1]``, and the Gaussian term's own to the entry of log tau,
-    ``tail[2]``.
+    ``tail[2]``. The weights are overwritten.
     """
-    g_uuu, g_uuuu = -s[1], -s[2]
-    w = (weight_mode - weight_D * g_uuu) / D
-    scale = 0.5 * (w * g_uuu - weight_D * g_uuuu)
+    count = len(u)
+    s_3, s_4, in_b_3, in_b_4, in_tau = s[1], s[2], tail[0], tail[1], tail[2]
+    for i in range(count):
+        w = (weight_mode[i] + weight_D[i] * s_3[i]) / D[i]
+        in_b_3[i] -= w
+        in_b_4[i] += weight_D[i]
+        in_tau[i] += 4.0 * weight_D[i] / tau**2 - 4.0 * w * u[i] / tau**2
+        weight_mode[i] = w
     for k in range(p + 1):
-        along_mu[k] += scale * mu_theta[k] + w * g_uu_theta[k] - weight_D * g_uuu_theta[k]
-    tail[0] -= w
-    tail[1] += weight_D
-    tail[2] += 4.0 * weight_D / tau**2 - 4.0 * w * u / tau**2
+        along, mu, g_uu, g_uuu = along_mu[k], mu_theta[k], g_uu_theta[k], g_uuu_theta[k]
+        for i in range(count):
+            w, w_D = weight_mode[i], weight_D[i]
+            scale = 0.5 * (w_D * s_4[i] - w * s_3[i])
+            along[i] += scale * mu[i] + w * g_uu[i] - w_D * g_uuu[i]
 
 
-@_exact
-def _add_pairs(q: int, left: Any, right: Any, matrix: Any) -> None:
-    """Add left right' + right left' to the lower triangle."""
+@_sums
+def _add_pairs(q: int, left: Any, right: Any, count: int, matrix: Any) -> None:
+    """Add the sum of left right' + right left' to the lower triangle."""
     for k in range(q):
+        left_k, right_k = left[k], right[k]
         for h in range(k + 1):
-            matrix[k, h] += left[k] * right[h] + right[k] * left[h]
+            left_h, right_h, total = left[h], right[h], 0.0
+            for i in range(count):
+                total += left_k[i] * right_h[i] + right_k[i] * left_h[i]
+            matrix[k, h] += total
 
 
-@_exact
-def _add_square(q: int, weight: float, vector: Any, matrix: Any) -> None:
-    """Add weight times vector vector' to the lower triangle."""
+@_sums
+def _add_square(q: int, weight: Any, vector: Any, count: int, matrix: Any) -> None:
+    """Add the sum of weight times vector vector' to the lower triangle."""
     for k in range(q):
-        scaled = weight * vector[k]
+        vector_k = vector[k]
         for h in range(k + 1):
-            matrix[k, h] += scaled * vector[h]
+            vector_h, total = vector[h], 0.0
+            for i in range(count):
+                total += weight[i] * vector_k[i] * vector_h[i]
+            matrix[k, h] += total
 
 
-@_exact
+@_sums
 def _finish_laplace(
     tau: float,
-    u: float,
+    u: Any,
     s: Any,
     a: Any,
     p: int,
     vectors: Any,
+    scalars: Any,
     gradient: Any,
     matrix: Any,
     tail: Any,
 ) -> float:
-    """Add a group's part of the gradient and the Hessian, and return that of the value.
+    """Add the groups' parts of the gradient and the Hessian, and return that of the value.
 
-    Its log density, and what it gives to the gradient and the Hessian, are summed with the rows.
+    Their log density, and what it gives to the gradient and the Hessian, are summed with the rows.
     """
+    count = len(u)
     mu_theta, D_theta, g_uu_theta, g_uuu_theta = vectors[0], vectors[1], vectors[2], vectors[3]
     along_mu = vectors[4]
-    D = _at_mode(tau, u, s, a, p, mu_theta, D_theta, g_uu_theta, g_uuu_theta)
-    ratio = (u / tau) ** 2
+    D, weight_mode, weight_D, weight_square = scalars[0], scalars[1], scalars[2], scalars[3]
+    _at_mode(tau, u, s, a, p, D, mu_theta, D_theta, g_uu_theta, g_uuu_theta)
     # eq-l_1; the -1 of g_tau and the 1 of -D_tau / 2D are cancelled by hand, so that it stays
     # exact as tau falls
+    for i in range(count):
+        weight_mode[i] = 0.0
+        weight_D[i] = -0.5 / D[i]
+        weight_square[i] = 0.5 / D[i] ** 2
     for k in range(p):
-        gradient[k] -= 0.5 * D_theta[k] / D
-    gradient[p] += ratio - s[0] / D - 0.5 * s[1] * mu_theta[p] / D
+        in_theta, total = D_theta[k], 0.0
+        for i in range(count):
+            total += weight_D[i] * in_theta[i]
+        gradient[k] += total
+    mu, s_2, s_3, total, value = mu_theta[p], s[0], s[1], 0.0, 0.0
+    for i in range(count):
+        ratio = (u[i] / tau) ** 2
+        total += ratio - (s_2[i] + 0.5 * s_3[i] * mu[i]) / D[i]
+        tail[0, i] = 0.0
+        tail[1, i] = 0.0
+        tail[2, i] = -2.0 * ratio
+    gradient[p] += total
     # eq-l_2: g_uu mu_theta mu_theta' is the total derivative's, -log(D)/2 gives the rest
     for k in range(p + 1):
-        along_mu[k] = 0.5 * D * mu_theta[k]
-    tail[2] -= 2.0 * ratio
-    _add_second(0.0, -0.5 / D, tau, u, D, s, mu_theta, g_uu_theta, g_uuu_theta, p, along_mu, tail)
-    _add_pairs(p + 1, mu_theta, along_mu, matrix)
-    _add_square(p + 1, 0.5 / D**2, D_theta, matrix)
+        along, mu = along_mu[k], mu_theta[k]
+        for i in range(count):
+            along[i] = 0.5 * D[i] * mu[i]
+    _add_second(
+        weight_mode, weight_D, tau, u, D, s, mu_theta, g_uu_theta, g_uuu_theta, p, along_mu, tail
+    )
+    _add_pairs(p + 1, mu_theta, along_mu, count, matrix)
+    _add_square(p + 1, weight_square, D_theta, count, matrix)
     # log(sqrt(2 pi) omega) + g with the constants cancelled; eq-l
-    return -0.5 * ratio - 0.5 * np.log1p(tau**2 * s[0])
+    for i in range(count):
+        value -= 0.5 * (u[i] / tau) ** 2 + 0.5 * np.log1p(tau**2 * s_2[i])
+    return value
 
 
-@_exact
+@_sums
 def _finish_nodes(
     adaptive: bool,
     tau: float,
-    u: float,
+    u: Any,
     s: Any,
     a: Any,
     p: int,
@@ -565,6 +613,7 @@ def _finish_nodes(
     g_b_nodes: Any,
     a_2_nodes: Any,
     vectors: Any,
+    scalars: Any,
     gradient: Any,
     matrix: Any,
     tail: Any,
@@ -572,72 +621,77 @@ def _finish_nodes(
     r"""Add a group's part by a rule with nodes :math:`u_k = c + \sqrt2\,\sigma z_k`.
 
     The adaptive rule has the mode for c and omega for sigma, the ordinary rule 0 and tau; both
-    move with theta. The `weights` are the nodes' shares of the sum. Return the log of the scale.
+    move with theta. The `weights` are the nodes' shares of the sum. The batch is of one group, and
+    the arrays of the nodes have an entry a node in their last dimension. Return the log of the
+    scale.
     """
-    q = p + 1
+    q, nodes = p + 1, len(z)
     mu_theta, D_theta, g_uu_theta, g_uuu_theta = vectors[0], vectors[1], vectors[2], vectors[3]
     along_mu, along_sigma = vectors[4], vectors[5]
-    sigma_theta, mean, g_u_0, g_u_1 = vectors[6], vectors[7], vectors[8], vectors[9]
-    if adaptive:
-        D = _at_mode(tau, u, s, a, p, mu_theta, D_theta, g_uu_theta, g_uuu_theta)
-        centre, sigma = u, D**-0.5
-        for k in range(q):
-            sigma_theta[k] = -0.5 * sigma**3 * D_theta[k]  # eq-omega_b, eq-omega_t
-    else:
-        D, centre, sigma = 1.0, 0.0, tau
-        for k in range(q):
-            mu_theta[k] = 0.0
-            sigma_theta[k] = 0.0
-        sigma_theta[p] = tau
-    nodes = len(z)
+    sigma_theta, g_u_0, g_u_1 = vectors[6], vectors[7], vectors[8]
+    width, weight_mode, weight_D, weight_square = scalars[0], scalars[1], scalars[2], scalars[3]
+    centre, sigma = 0.0, tau
     for h in range(q):
-        mean[h] = 0.0
-        g_u_0[h] = 0.0
-        g_u_1[h] = 0.0
+        mu_theta[h, 0] = 0.0
+        sigma_theta[h, 0] = 0.0
+        g_u_0[h, 0] = 0.0
+        g_u_1[h, 0] = 0.0
+    sigma_theta[p, 0] = tau
+    if adaptive:
+        _at_mode(tau, u, s, a, p, width, mu_theta, D_theta, g_uu_theta, g_uuu_theta)
+        centre, sigma = u[0], width[0] ** -0.5
+        for h in range(q):
+            sigma_theta[h, 0] = -0.5 * sigma**3 * D_theta[h, 0]  # eq-omega_b, eq-omega_t
     g_uu_00, g_uu_01, g_uu_11, along_c, along_s = 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(nodes):
         weight, zeta = weights[k], math.sqrt(2.0) * z[k]
         u_k = centre + zeta * sigma
         g_u = scores[k] - u_k / tau**2
         g_uu = -s_2_nodes[k] - 1.0 / tau**2
-        # the total derivative of g(u_k), with the node's movement; it replaces g_b
-        for h in range(p):
-            g_u_theta = -a_2_nodes[k, h]
-            g_u_0[h] += weight * g_u_theta
-            g_u_1[h] += weight * zeta * g_u_theta
-            g_b_nodes[k, h] += g_u * (mu_theta[h] + zeta * sigma_theta[h])
-            mean[h] += weight * g_b_nodes[k, h]
-        g_u_theta = 2.0 * u_k / tau**2
-        g_u_0[p] += weight * g_u_theta
-        g_u_1[p] += weight * zeta * g_u_theta
-        in_tau = (u_k / tau) ** 2 - 1.0 + g_u * (mu_theta[p] + zeta * sigma_theta[p])
-        g_b_nodes[k, p] = in_tau
-        mean[p] += weight * in_tau
+        g_b_nodes[p, k] = (u_k / tau) ** 2 - 1.0
+        a_2_nodes[p, k] = -2.0 * u_k / tau**2
         g_uu_00 += weight * g_uu
         g_uu_01 += weight * zeta * g_uu
         g_uu_11 += weight * zeta**2 * g_uu
         along_c += weight * g_u
         along_s += weight * zeta * g_u
-        tail[2] -= 2.0 * weight * (u_k / tau) ** 2
-    for k in range(nodes):
-        for h in range(q):
-            g_b_nodes[k, h] -= mean[h]
-        _add_square(q, weights[k], g_b_nodes[k], matrix)
+        tail[2, 0] -= 2.0 * weight * (u_k / tau) ** 2
+        scores[k] = g_u
     for h in range(q):
-        along_mu[h] = g_u_0[h] + 0.5 * g_uu_00 * mu_theta[h] + g_uu_01 * sigma_theta[h]
-        along_sigma[h] = g_u_1[h] + 0.5 * g_uu_11 * sigma_theta[h]
-        gradient[h] += mean[h]
+        total, minus_a_2 = g_b_nodes[h], a_2_nodes[h]
+        mu_h, sigma_h = mu_theta[h, 0], sigma_theta[h, 0]
+        mean, in_0, in_1 = 0.0, 0.0, 0.0
+        for k in range(nodes):
+            zeta = math.sqrt(2.0) * z[k]
+            # the total derivative of g(u_k), with the node's movement; it replaces g_b
+            total[k] += scores[k] * (mu_h + zeta * sigma_h)
+            mean += weights[k] * total[k]
+            in_0 -= weights[k] * minus_a_2[k]
+            in_1 -= weights[k] * zeta * minus_a_2[k]
+        for k in range(nodes):
+            total[k] -= mean
+        gradient[h] += mean
+        g_u_0[h, 0], g_u_1[h, 0] = in_0, in_1
+    _add_square(q, weights, g_b_nodes, nodes, matrix)
+    for h in range(q):
+        mu_h, sigma_h = mu_theta[h, 0], sigma_theta[h, 0]
+        along_mu[h, 0] = g_u_0[h, 0] + 0.5 * g_uu_00 * mu_h + g_uu_01 * sigma_h
+        along_sigma[h, 0] = g_u_1[h, 0] + 0.5 * g_uu_11 * sigma_h
     if adaptive:
         # log omega, and the second derivatives of the nodes: all that is left are those of mu
         # and D with a weight a group
+        D = width[0]
         for h in range(q):
-            gradient[h] -= 0.5 * D_theta[h] / D
+            gradient[h] -= 0.5 * D_theta[h, 0] / D
+        weight_mode[0] = along_c
+        weight_D[0] = -0.5 / D - 0.5 * along_s * sigma**3
+        weight_square[0] = 0.5 / D**2 + 0.75 * along_s * sigma**5
         _add_second(
-            along_c,
-            -0.5 / D - 0.5 * along_s * sigma**3,
+            weight_mode,
+            weight_D,
             tau,
             u,
-            D,
+            width,
             s,
             mu_theta,
             g_uu_theta,
@@ -646,12 +700,12 @@ def _finish_nodes(
             along_mu,
             tail,
         )
-        _add_square(q, 0.5 / D**2 + 0.75 * along_s * sigma**5, D_theta, matrix)
-        _add_pairs(q, mu_theta, along_mu, matrix)
+        _add_square(q, weight_square, D_theta, 1, matrix)
+        _add_pairs(q, mu_theta, along_mu, 1, matrix)
     else:
         gradient[p] += 1.0
-        tail[2] += along_s * tau
-    _add_pairs(q, sigma_theta, along_sigma, matrix)
+        tail[2, 0] += along_s * tau
+    _add_pairs(q, sigma_theta, along_sigma, 1, matrix)
     return 0.5 * np.log(2.0) + np.log(sigma)
 
 
@@ -660,9 +714,9 @@ def _finish_nodes(
 
 @_sums
 def _add_node(
-    XT: Any, r: Any, b_2: Any, first: int, rows: int, at: int, p: int, g_b: Any, a_2: Any
+    XT: Any, r: Any, b_2: Any, first: int, rows: int, at: int, p: int, i: int, g_b: Any, a_2: Any
 ) -> None:
-    """Add sum r x and sum b'' x of the rows of a group at one node."""
+    """Add sum r x and sum b'' x of the rows of a group at its i-th node."""
     r, b_2 = r[at : at + rows], b_2[at : at + rows]
     for k in range(p):
         column = XT[k, first : first + rows]
@@ -670,8 +724,8 @@ def _add_node(
         for j in range(rows):
             s += r[j] * column[j]
             t += b_2[j] * column[j]
-        g_b[k] += s
-        a_2[k] += t
+        g_b[k, i] += s
+        a_2[k, i] += t
 
 
 @_exact
@@ -731,8 +785,8 @@ def _nodes_of_group(
         weights[k] = log_w[k] + z[k] ** 2 + log_normal
         scores[k], s_2_nodes[k] = 0.0, 0.0
         for h in range(p):
-            g_b_nodes[k, h] = 0.0
-            a_2_nodes[k, h] = 0.0
+            g_b_nodes[h, k] = 0.0
+            a_2_nodes[h, k] = 0.0
     for c in range(0, rows, CHUNK):
         size = min(CHUNK, rows - c)
         if not loaded:
@@ -751,7 +805,7 @@ def _nodes_of_group(
                 scores[k] += _total(r, here, end)
                 s_2_nodes[k] += _total(b_2, here, end)
                 row_of_chunk = first if loaded else 0
-                _add_node(XT, r, b_2, row_of_chunk, size, here, p, g_b_nodes[k], a_2_nodes[k])
+                _add_node(XT, r, b_2, row_of_chunk, size, here, p, k, g_b_nodes, a_2_nodes)
 
     largest, total = -np.inf, 0.0
     for k in range(nodes):
@@ -857,13 +911,14 @@ def evaluate(
     log_f, w, left, right = np.empty(chunk), np.empty(chunk), np.empty(chunk), np.empty(chunk)
     zeros, ones = np.zeros(0), np.ones(room if len(trials) == 0 else 0)
     search = np.empty((7, chunk))
-    s, a, tail = np.empty(3), np.empty((3, p)), np.empty(3)
-    vectors = np.empty((10, q))
+    batch = BATCH if rule == LAPLACE else 1
+    s, a, tail = np.empty((3, batch)), np.empty((3, p, batch)), np.empty((3, batch))
+    vectors, scalars = np.empty((9, q, batch)), np.empty((4, batch))
     flat = np.empty((6, 0 if rule == LAPLACE else CHUNK))
     kept = np.empty(0 if rule == LAPLACE else KEPT)
     weight_2 = np.empty(room if rule != LAPLACE else 0)
     weights, scores, s_2_nodes = np.empty(nodes), np.empty(nodes), np.empty(nodes)
-    g_b_nodes, a_2_nodes = np.empty((nodes, q)), np.empty((nodes, p))
+    g_b_nodes, a_2_nodes = np.empty((q, nodes)), np.empty((q, nodes))
 
     for slab in range(first_slab, last_slab):
         value = 0.0
@@ -887,12 +942,10 @@ def evaluate(
                     poisson, eta, y_b, trials_b, starts, g_0, g_1, tau, u, at_row, r, b_2, search
                 )
 
-            # sums at the mode; a larger group takes them chunk by chunk
+            # what the rows give at the mode; a larger group takes its sums chunk by chunk
             if rule != ORDINARY:
-                for k in range(3):
-                    s[k] = 0.0
-                    for h in range(p):
-                        a[k, h] = 0.0
+                s[:, 0] = 0.0
+                a[:, :, 0] = 0.0
                 for c in range(0, rows, CHUNK):
                     size = min(CHUNK, rows - c)
                     if several:
@@ -908,25 +961,30 @@ def evaluate(
                         value += _total(log_f, 0, size)
                         _add_score(XT, r, size, p, gradient)
                     if several:
-                        _add_sums(XT, b_2, b_3, b_4, 0, size, p, s, a)
+                        _add_sums(XT, b_2, b_3, b_4, 0, size, p, 0, s, a)
 
-            for g in range(g_0, g_1):
-                first, end = starts[g] - base, starts[g + 1] - base
-                if rule != ORDINARY and not several:
-                    for k in range(3):
-                        s[k] = 0.0
-                        for h in range(p):
-                            a[k, h] = 0.0
-                    _add_sums(XT, b_2, b_3, b_4, first, end, p, s, a)
+            for t_0 in range(g_0, g_1, batch):
+                t_1 = min(t_0 + batch, g_1)
                 if rule != ORDINARY:
-                    information[g] = s[0]
-                tail[0], tail[1], tail[2] = 0.0, 0.0, 0.0
+                    if not several:
+                        s[:, : t_1 - t_0] = 0.0
+                        a[:, :, : t_1 - t_0] = 0.0
+                        for g in range(t_0, t_1):
+                            first, end = starts[g] - base, starts[g + 1] - base
+                            _add_sums(XT, b_2, b_3, b_4, first, end, p, g - t_0, s, a)
+                    for g in range(t_0, t_1):
+                        information[g] = s[0, g - t_0]
+                u_t = u[t_0:t_1]
                 if rule == LAPLACE:
-                    value += _finish_laplace(tau, u[g], s, a, p, vectors, gradient, matrix, tail)
+                    value += _finish_laplace(
+                        tau, u_t, s, a, p, vectors, scalars, gradient, matrix, tail
+                    )
                 else:
+                    first, end = starts[t_0] - base, starts[t_1] - base
+                    tail[:, 0] = 0.0
                     centre, sigma = 0.0, tau
                     if rule == ADAPTIVE:
-                        centre, sigma = u[g], (s[0] + 1.0 / tau**2) ** -0.5
+                        centre, sigma = u[t_0], (s[0, 0] + 1.0 / tau**2) ** -0.5
                     value += _nodes_of_group(
                         poisson,
                         X,
@@ -956,7 +1014,7 @@ def evaluate(
                     value += _finish_nodes(
                         rule == ADAPTIVE,
                         tau,
-                        u[g],
+                        u_t,
                         s,
                         a,
                         p,
@@ -967,22 +1025,27 @@ def evaluate(
                         g_b_nodes,
                         a_2_nodes,
                         vectors,
+                        scalars,
                         gradient,
                         matrix,
                         tail,
                     )
-                in_tau += tail[2]
+                for i in range(t_1 - t_0):
+                    in_tau += tail[2, i]
                 # the weight of each row in the one cross-product
                 if not several:
-                    if rule == LAPLACE:
-                        for j in range(first, end):
-                            w[j] = tail[0] * b_3[j] + tail[1] * b_4[j] - b_2[j]
-                    elif rule == ADAPTIVE:
-                        for j in range(first, end):
-                            w[j] = tail[0] * b_3[j] + tail[1] * b_4[j] - weight_2[j]
-                    else:
-                        for j in range(first, end):
-                            w[j] = -weight_2[j]
+                    for g in range(t_0, t_1):
+                        first, end = starts[g] - base, starts[g + 1] - base
+                        in_b_3, in_b_4 = tail[0, g - t_0], tail[1, g - t_0]
+                        if rule == LAPLACE:
+                            for j in range(first, end):
+                                w[j] = in_b_3 * b_3[j] + in_b_4 * b_4[j] - b_2[j]
+                        elif rule == ADAPTIVE:
+                            for j in range(first, end):
+                                w[j] = in_b_3 * b_3[j] + in_b_4 * b_4[j] - weight_2[j]
+                        else:
+                            for j in range(first, end):
+                                w[j] = -weight_2[j]
             if not several:
                 _add_cross(XT, w, rows, p, left, right, cross)
             else:
@@ -1000,7 +1063,7 @@ def evaluate(
                         _higher(poisson, at_row[:size], part_trials, b_3, b_4)
                         for j in range(size):
                             w_2 = b_2[j] if rule == LAPLACE else weight_2[c + j]
-                            w[j] = tail[0] * b_3[j] + tail[1] * b_4[j] - w_2
+                            w[j] = tail[0, 0] * b_3[j] + tail[1, 0] * b_4[j] - w_2
                     _add_cross(XT, w, size, p, left, right, cross)
         values[slab] = value
         for k in range(q):

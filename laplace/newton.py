@@ -5,6 +5,7 @@ It never sees data: `evaluate` may run here, in other processes, or be a sum of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -145,7 +146,7 @@ def maximise(
             continue
 
         if max_step is not None:
-            step = step / max(1.0, float(np.max(np.abs(step) / max_step)))
+            step = step / max(1.0, float((np.abs(step) / max_step).max()))
         moved = _search_line(
             evaluate, theta, current, step, any_value=concave and decrement <= DECREMENT_QUADRATIC
         )
@@ -183,7 +184,7 @@ def _leave_saddle(
 
 def _scale(information: Array) -> Array:
     """Return what brings the diagonal to one; one where it is zero."""
-    scale: Array = np.sqrt(np.abs(np.diag(information)))
+    scale: Array = np.sqrt(np.abs(information.diagonal()))
     scale[~(scale > 0.0)] = 1.0
     return scale
 
@@ -191,13 +192,13 @@ def _scale(information: Array) -> Array:
 def _newton_step(at: Contribution) -> tuple[Array, bool]:
     """Return the step, and whether -H is positive definite."""
     information = -at.hessian
-    if not np.isfinite(information.sum()):
+    if not math.isfinite(information.sum()):
         return np.full(len(information), np.nan), False
     scale = _scale(information)
     scaled = information / np.outer(scale, scale)
     # far from singular, as nearly always, its Cholesky factor tells all that its eigenvalues would
     factor, failed = lapack.dpotrf(scaled, lower=1)
-    if not failed and np.min(factor.diagonal()) > LEAST_PIVOT:
+    if not failed and factor.diagonal().min() > LEAST_PIVOT:
         solution, _ = lapack.dpotrs(factor, at.gradient / scale, lower=1)
         return solution / scale, True
     values, vectors = np.linalg.eigh(scaled)

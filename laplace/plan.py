@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 # Below this many numbers to read (rows times columns times nodes), waking a thread costs more than
 # it brings.
-WORTH_A_THREAD = 25_000
+WORTH_A_THREAD = 60_000
 
 _pool: ThreadPoolExecutor | None = None
 
