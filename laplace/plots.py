@@ -229,17 +229,27 @@ def errors_by_group(errors: Mapping[str, pd.DataFrame], kinds: pd.Series) -> Fig
     errors : mapping of str to DataFrame
         Name of the rule; index: number of nodes, a column a group.
     kinds : Series
-        One of two kinds of each group, by the columns of `errors`.
+        The kind of each group, one of at most three, by the columns of `errors`.
 
     Returns
     -------
     Figure
+
+    Raises
+    ------
+    ValueError
+        If there are more than three kinds.
     """
     figure, axes = _figure(len(errors), 1, 2.9 * len(errors), sharex=True, sharey=True)
     colours = {"ordinary": COLOURS["faint"], "adaptive": COLOURS["quadrature"]}
-    lines = ["-", ":"]
+    lines = dict(zip(kinds.unique(), ["-", ":", "--"], strict=False))
+    if len(lines) < kinds.nunique():
+        raise ValueError(
+            f"kinds must be of at most {len(lines)} kinds, got {kinds.nunique()}: "
+            "put some of them together"
+        )
     for ax, (name, table) in zip(np.atleast_1d(axes), errors.items(), strict=True):
-        for kind, line in zip(kinds.unique(), lines, strict=False):
+        for kind, line in lines.items():
             members = table.loc[:, kinds == kind]
             place = members.index.to_numpy(dtype=float)
             ax.plot(place, members, line, color=colours[name], linewidth=0.5, alpha=0.25)

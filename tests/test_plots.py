@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 
 import laplace
@@ -121,6 +122,20 @@ def test_colours_mean_the_same_in_every_figure() -> None:
 def test_predicted_shifts_are_drawn_by_their_size() -> None:
     _, points = (line.get_xydata() for line in every_figure()["predicted_shifts"].axes[0].lines)
     np.testing.assert_allclose(points, [[0.12, 0.1], [0.2, 0.3]])
+
+
+def test_each_kind_of_group_has_its_own_line() -> None:
+    errors = pd.DataFrame([[1.0, 3.0, 0.1, 0.5], [0.5, 1.5, 0.2, 0.3]], index=[1, 9])
+    kinds = pd.Series(["a", "a", "b", "c"], errors.columns)
+    (ax,) = plots.errors_by_group({"ordinary": errors}, kinds).axes
+    medians = {
+        line.get_label(): (line.get_linestyle(), line.get_ydata().tolist())
+        for line in ax.lines
+        if line.get_color() == plots.COLOURS["truth"]
+    }
+    assert medians == {"a": ("-", [2.0, 1.0]), "b": (":", [0.1, 0.2]), "c": ("--", [0.5, 0.3])}
+    with pytest.raises(ValueError, match=r"at most 3 kinds, got 4: put some of them together"):
+        plots.errors_by_group({"ordinary": errors}, pd.Series(list("abcd"), errors.columns))
 
 
 def test_an_error_that_is_not_known_is_not_drawn() -> None:
