@@ -177,6 +177,21 @@ def test_what_is_off_the_axis_is_drawn_at_its_end_without_an_interval() -> None:
     assert [len(bar) for bar in bars] == [2, 0]
 
 
+def test_points_that_are_not_to_be_compared_are_hollow() -> None:
+    # in a table that lacks a method in one scenario, as where nothing converged
+    table = MEASURED.assign(hollow=[False, True, False, False]).drop(index=("large", "laplace"))
+    for figure in (
+        plots.by_scenario(table, 0.95, "coverage"),
+        plots.by_design(table, DESIGNS, 0.95, "coverage", (0.4, 1.0)),
+    ):
+        lines = [line for ax in figure.axes for line in ax.lines]
+        white = [line.get_xydata() for line in lines if line.get_color() == "white"]
+        (place,) = np.concatenate(white)
+        assert 0.90 in place
+        labels = figure.legends[0].get_texts()
+        assert [label.get_text() for label in labels] == ["laplace", "quadrature-25"]
+
+
 def test_a_zip_plot_sorts_by_the_distance_and_counts_what_covers() -> None:
     ax, other = plots.zip_plot(INTERVALS).axes
     assert ax.get_title() == "laplace: 66.7 %"
