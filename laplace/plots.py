@@ -608,7 +608,12 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
 
 
 @_styled
-def by_scenario(table: pd.DataFrame, reference: float, xlabel: str) -> Figure:
+def by_scenario(
+    table: pd.DataFrame,
+    reference: float,
+    xlabel: str,
+    limits: tuple[float, float] = (-np.inf, np.inf),
+) -> Figure:
     """Draw a measure of several methods, a row a scenario, with 95 % Monte Carlo intervals.
 
     Parameters
@@ -620,6 +625,8 @@ def by_scenario(table: pd.DataFrame, reference: float, xlabel: str) -> Figure:
         Where the sticks begin.
     xlabel : str
         What is measured.
+    limits : (float, float)
+        What is beyond is drawn there, without an interval.
 
     Returns
     -------
@@ -630,6 +637,9 @@ def by_scenario(table: pd.DataFrame, reference: float, xlabel: str) -> Figure:
     figure, ax = _figure(1, 1, 1.3 + len(names) * (0.16 + 0.13 * value.shape[1]))
     ax.axvline(reference, color=COLOURS["truth"], linewidth=1)
     offsets = np.linspace(-0.32, 0.32, value.shape[1])
+    low, high = limits
+    mcse = mcse.mask((value < low) | (value > high))
+    value = value.clip(low, high)
     for shift, method in zip(offsets, value.columns, strict=True):
         colour, marker = _look(method)
         x, place = value.loc[names, method], np.arange(len(names)) + shift
@@ -654,6 +664,9 @@ def by_scenario(table: pd.DataFrame, reference: float, xlabel: str) -> Figure:
         ylim=(len(names) - 0.5, -0.5),
         xlabel=xlabel,
     )
+    if np.all(np.isfinite(limits)):
+        margin = 0.03 * (high - low)  # room for the markers at the ends
+        ax.set_xlim(low - margin, high + margin)
     ax.tick_params(axis="y", length=0, labelsize=10)
     _legend_above(figure, ax)
     return figure
