@@ -618,27 +618,38 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
 
 
 @_styled
-def by_scenario(table: pd.DataFrame, reference: float, xlabel: str) -> Figure:
+def by_scenario(
+    table: pd.DataFrame,
+    reference: float,
+    xlabel: str,
+    limits: tuple[float, float] = (-np.inf, np.inf),
+) -> Figure:
     """Draw a measure of several methods, a row a scenario, with 95 % Monte Carlo intervals.
 
     Parameters
     ----------
     table : DataFrame
         Indexed by scenario and method; two columns, the measure and its Monte Carlo standard error.
+        A third, if there is one, says which points are drawn hollow.
     reference : float
         Where the sticks begin.
     xlabel : str
         What is measured.
+    limits : (float, float)
+        What is beyond is drawn there, without an interval.
 
     Returns
     -------
     Figure
     """
-    value, mcse = (table[name].unstack("method") for name in table)
+    value, mcse, *marks = (table[name].unstack("method") for name in table)
     names = list(dict.fromkeys(table.index.get_level_values("scenario")))
     figure, ax = _figure(1, 1, 1.3 + len(names) * (0.16 + 0.13 * value.shape[1]))
     ax.axvline(reference, color=COLOURS["truth"], linewidth=1)
     offsets = np.linspace(-0.32, 0.32, value.shape[1])
+    low, high = limits
+    mcse = mcse.mask((value < low) | (value > high))
+    value = value.clip(low, high)
     for shift, method in zip(offsets, value.columns, strict=True):
         colour, marker = _look(method)
         x, place = value.loc[names, method], np.arange(len(names)) + shift
@@ -653,6 +664,8 @@ def by_scenario(table: pd.DataFrame, reference: float, xlabel: str) -> Figure:
             elinewidth=2.2,
             label=method,
         )
+        for mark in marks:
+            _hollow(ax, x, place, mark.loc[names, method])
     for place in np.arange(1, len(names)) - 0.5:
         ax.axhline(place, color=COLOURS["faint"], linewidth=0.3)
     ax.set(
@@ -661,6 +674,9 @@ def by_scenario(table: pd.DataFrame, reference: float, xlabel: str) -> Figure:
         ylim=(len(names) - 0.5, -0.5),
         xlabel=xlabel,
     )
+    if np.all(np.isfinite(limits)):
+        margin = 0.03 * (high - low)  # room for the markers at the ends
+        ax.set_xlim(low - margin, high + margin)
     ax.tick_params(axis="y", length=0, labelsize=10)
     _legend_above(figure, ax)
     return figure
@@ -680,6 +696,7 @@ def by_design(
     ----------
     table : DataFrame
         Indexed by scenario and method; two columns, the measure and its Monte Carlo standard error.
+        A third, if there is one, says which points are drawn hollow.
     designs : DataFrame
         Indexed by scenario; three columns: what differs between rows, between columns of panels,
         and along the horizontal axis of each.
@@ -709,7 +726,7 @@ def by_design(
         at = np.searchsorted(places, cell[along])
         for shift, method in zip(offsets, methods, strict=True):
             colour, marker = _look(method)
-            value, mcse = (
+            value, mcse, *marks = (
                 table[name].xs(method, level="method").reindex(cell.index) for name in table
             )
             place = at + shift
@@ -725,6 +742,8 @@ def by_design(
                 label=method,
                 zorder=3,
             )
+            for mark in marks:
+                _hollow(ax, place, value.clip(low, high), mark)
         ax.set_title(f"{column} = {b:g}, {row} = {a:g}", fontsize=11)
         ax.set(xticks=range(len(places)), xticklabels=[f"{place:g}" for place in places])
         ax.set_ylim(low, high)
@@ -739,6 +758,20 @@ def by_design(
 def _look(method: str) -> tuple[str, str]:
     """Return the colour and the marker of a method; of one that the book does not know, grey."""
     return METHODS.get(method, (COLOURS["faint"], "o"))
+
+
+def _hollow(ax: Any, x: ArrayLike, y: ArrayLike, which: pd.Series) -> None:
+    """Take the middle out of some markers; what is missing is none of them."""
+    inside = (which == 1).to_numpy()
+    ax.plot(
+        np.asarray(x)[inside],
+        np.asarray(y)[inside],
+        "o",
+        color="white",
+        markersize=2,
+        clip_on=False,
+        zorder=4,
+    )
 
 
 def _legend_above(figure: Figure, ax: Any) -> None:

@@ -192,6 +192,31 @@ def test_what_is_off_the_axis_is_drawn_at_its_end_without_an_interval() -> None:
     assert [len(bar) for bar in bars] == [2, 0]
 
 
+def test_points_that_are_not_to_be_compared_are_hollow() -> None:
+    # in a table that lacks a method in one scenario, as where nothing converged
+    table = MEASURED.assign(hollow=[False, True, False, False]).drop(index=("large", "laplace"))
+    for figure in (
+        plots.by_scenario(table, 0.95, "coverage"),
+        plots.by_design(table, DESIGNS, 0.95, "coverage", (0.4, 1.0)),
+    ):
+        lines = [line for ax in figure.axes for line in ax.lines]
+        white = [line.get_xydata() for line in lines if line.get_color() == "white"]
+        (place,) = np.concatenate(white)
+        assert 0.90 in place
+        labels = figure.legends[0].get_texts()
+        assert [label.get_text() for label in labels] == ["laplace", "quadrature-25"]
+
+
+def test_sticks_that_are_longer_than_the_axis_end_there_without_an_interval() -> None:
+    ax = plots.by_scenario(MEASURED, 0.95, "coverage", (0.8, 1.0)).axes[0]
+    exact = next(c for c in ax.containers if c.get_label() == "quadrature-25")
+    np.testing.assert_array_equal(exact.lines[0].get_xdata(), [0.90, 0.8])
+    ends = np.array([segment[:, 0] for segment in exact.lines[2][0].get_segments()])
+    assert np.isfinite(ends).all(axis=1).tolist() == [True, False]
+    low, high = ax.get_xlim()
+    assert (low < 0.8, high > 1.0) == (True, True)
+
+
 def test_a_zip_plot_sorts_by_the_distance_and_counts_what_covers() -> None:
     ax, other = plots.zip_plot(INTERVALS).axes
     assert ax.get_title() == "laplace: 66.7 %"

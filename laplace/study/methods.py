@@ -121,7 +121,8 @@ def site_dummies(data: Simulated) -> Estimate:
 
     The effects sum to zero, so that the coefficient of a column of ones is their average; without
     such a column every group has an effect of its own. A group with one outcome only has no finite
-    effect: that is looked for first, and nothing is fitted.
+    effect: that is looked for first, and nothing is fitted, although coefficients of what varies
+    within groups may still have estimates.
     """
     y, X, groups = data.y, data.X, data.groups
     m = int(groups[-1]) + 1

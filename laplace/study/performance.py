@@ -45,7 +45,14 @@ def performance(
 
     Each has its Monte Carlo standard error beside it, in a column that ends in ``_mcse``. The
     intervals are Wald's, that of tau symmetric in log tau, for which there is no power. A replicate
-    without a standard error has no interval; `intervals` says how many have one.
+    without a standard error has no interval; `intervals` says how many have one. The Monte Carlo
+    errors of `empirical_se`, `relative_error` and `relative_precision` are those of estimates with
+    a normal distribution.
+
+    All but the last two measures are conditional on convergence, so that methods which fail at
+    different rates are measured on different data sets. For tau, `model_se` and `coverage` are
+    those of the estimates above zero, but `bias`, `empirical_se` and `mse` those of all;
+    ``exclude={"not converged", "boundary"}`` has all of them on the same.
 
     Parameters
     ----------
@@ -63,8 +70,8 @@ def performance(
     Returns
     -------
     DataFrame
-        Indexed by scenario, method and estimand; estimands that a method does not estimate are left
-        out.
+        Indexed by scenario, method and estimand. What a method has no single estimate of has no row
+        here; `failures` counts those fits.
 
     References
     ----------
