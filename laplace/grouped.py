@@ -24,8 +24,10 @@ SOLVER_TOLERANCE = 1e-7
 # Beyond these, squares of a column's entries leave the range of floating point numbers.
 LARGEST_ENTRY = 1e151
 SMALLEST_ENTRY = 1e-151
-# A mean square above this has lost nothing to underflow.
+# A mean square above this has lost nothing to underflow, and with a sum of squares below this no
+# entry is beyond the largest.
 LEAST_SQUARE = 1e-280
+LARGEST_SQUARES = 1e300
 # Here tau squared and its inverse are exact enough, next to the information of a group, that no
 # formula overflows or cancels. Nobody's random intercepts are outside.
 SMALLEST_TAU = 1e-8
@@ -303,13 +305,11 @@ class GroupedData:
     @cached_property
     def column_scale(self) -> Array:
         """Root mean square of each column of X, or 1 where a column is zero; shape (p,)."""
-        squares = np.diag(self.columns.gram) / self.n
-        if self.columns.plain and np.all((squares > LEAST_SQUARE) | (self.columns.largest == 0.0)):
-            scale: Array = np.sqrt(squares)
-        else:
-            largest = np.where(self.columns.largest == 0.0, 1.0, self.columns.largest)
-            # taken out first, so that squares cannot overflow
-            scale = largest * np.sqrt(np.mean((self.X / largest) ** 2, axis=0))
+        if self.columns.plain:
+            return np.asarray(np.sqrt(np.diag(self.columns.gram) / self.n))
+        largest = np.asarray(np.abs(self.X).max(axis=0), dtype=float)
+        largest[largest == 0.0] = 1.0  # taken out first, so that squares cannot overflow
+        scale: Array = largest * np.sqrt(np.mean((self.X / largest) ** 2, axis=0))
         scale[scale == 0.0] = 1.0
         return scale
 
@@ -455,15 +455,13 @@ class Columns:
         X'X.
     sums : ndarray of shape (p,)
         Sum of each column.
-    largest : ndarray of shape (p,)
-        Largest absolute value of each column.
     plain : bool
-        Whether all entries are finite, and so are their squares.
+        Whether the squares tell all that is to be known: every entry is finite, no column is zero,
+        and none is so large or small that its squares lose digits.
     """
 
     gram: Array
     sums: Array
-    largest: Array
     plain: bool
 
     @classmethod
@@ -472,19 +470,13 @@ class Columns:
         from laplace import kernels
 
         p, slabs = X.shape[1], plan.count
-        grams = np.zeros((slabs, p, p))
-        sums, lowest, highest = np.zeros((3, slabs, p))
-        plan.run(kernels.look_through, plan.starts, X, grams, sums, lowest, highest, work=X.size)
+        grams, sums = np.zeros((slabs, p, p)), np.zeros((slabs, p))
+        plan.run(kernels.look_through, plan.starts, X, grams, sums, work=X.size)
         lower = np.add.reduce(grams, axis=0)
-        squares = np.diag(lower)
+        squares = lower.diagonal()
         gram = lower + np.tril(lower, -1).T
-        largest = np.maximum(highest.max(axis=0), -lowest.min(axis=0))
-        plain = bool(
-            np.all(np.isfinite(squares))
-            and np.all((largest == 0.0) | (largest >= SMALLEST_ENTRY))
-            and np.all(largest <= LARGEST_ENTRY)
-        )
-        return cls(gram, np.add.reduce(sums, axis=0), largest, plain)
+        plain = bool(np.all((squares > LEAST_SQUARE * len(X)) & (squares < LARGEST_SQUARES)))
+        return cls(gram, np.add.reduce(sums, axis=0), plain)
 
 
 @dataclass(frozen=True, eq=False)

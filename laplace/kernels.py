@@ -1156,10 +1156,8 @@ def look_through(
     X: Any,
     grams: Any,
     sums: Any,
-    lowest: Any,
-    highest: Any,
 ) -> None:
-    """Sum X'X and X'1 of the rows of some slabs, and find each column's smallest and largest entry.
+    """Sum X'X and X'1 of the rows of some slabs.
 
     A NaN or an infinity anywhere makes an entry of the sum's diagonal NaN or infinite.
     """
@@ -1169,21 +1167,12 @@ def look_through(
     for slab in range(first_slab, last_slab):
         cross = np.zeros((p + (p & 1), p + (p & 1)))
         total = np.zeros(p)
-        for k in range(p):
-            lowest[slab, k] = np.inf
-            highest[slab, k] = -np.inf
         last_row = starts[blocks[slabs[slab + 1]]]
         for at in range(starts[blocks[slabs[slab]]], last_row, CHUNK):
             size = min(CHUNK, last_row - at)
             _load(X, at, size, XT)
             _add_cross(XT, w, size, p, left, right, cross)
             _add_score(XT, w, size, p, total)
-            for k in range(p):
-                column, low, high = XT[k], lowest[slab, k], highest[slab, k]
-                for j in range(size):
-                    low = min(low, column[j])
-                    high = max(high, column[j])
-                lowest[slab, k], highest[slab, k] = low, high
         for k in range(p):
             sums[slab, k] = total[k]
             for h in range(k + 1):
