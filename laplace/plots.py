@@ -763,6 +763,8 @@ def _look(method: str) -> tuple[str, str]:
 def _hollow(ax: Any, x: ArrayLike, y: ArrayLike, which: pd.Series) -> None:
     """Take the middle out of some markers; what is missing is none of them."""
     inside = (which == 1).to_numpy()
+    if not inside.any():  # a line without points that is not clipped has no place in a layout
+        return
     ax.plot(
         np.asarray(x)[inside],
         np.asarray(y)[inside],
