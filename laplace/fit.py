@@ -220,7 +220,7 @@ def fit(
     (True, -72.1423)
     """
     if isinstance(nodes, str) and nodes != AUTO:
-        raise ValueError(f"nodes must be a whole number or {AUTO!r}, got {nodes!r}")
+        raise TypeError(f"nodes must be a whole number or {AUTO!r}, got {nodes!r}")
     rules = AUTO_NODES if isinstance(nodes, str) else (check_nodes(nodes),)
     fixed_tau = None if tau is None else standard_deviation("tau", tau)
     penalty, strength = penalties.check(penalty, strength)

@@ -18,8 +18,9 @@ def test_the_same_fits_in_the_same_order(workers: int) -> None:
     fits = laplace.fit_many(iter(DESIGNS), workers=workers, nodes=3)
     for design, fit in zip(DESIGNS, fits, strict=True):
         alone = laplace.fit(*design, nodes=3)
-        assert fit.llf == alone.llf
-        np.testing.assert_array_equal(fit.params, alone.params)
+        # in another process, BLAS may sum in another order
+        assert fit.llf == pytest.approx(alone.llf, rel=1e-14)
+        np.testing.assert_allclose(fit.params, alone.params, rtol=1e-12)
 
 
 def test_designs_may_have_arguments_of_their_own() -> None:

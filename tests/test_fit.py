@@ -470,7 +470,7 @@ def test_auto_nodes_reach_the_tolerance_and_no_more(name: str) -> None:
 
 
 def test_only_auto_is_a_word_for_nodes() -> None:
-    with pytest.raises(ValueError, match="nodes must be a whole number or 'auto', got 'AUTO'"):
+    with pytest.raises(TypeError, match="nodes must be a whole number or 'auto', got 'AUTO'"):
         laplace.fit(Y, X, GROUPS, nodes="AUTO")
 
 
