@@ -170,9 +170,14 @@ def size(design: Design) -> str:
 
 
 def remarks(results: Results) -> list[str]:
-    """Say which programs are missing, which fits failed and how, and what programs warned of."""
+    """Say what is missing or was left out, which fits failed and how, and what was warned of."""
     told: dict[str, list[str]] = {}
-    for key, record in records(results, "fit").items():
+    by_key = records(results, "fit")
+    for design in designs(results, is_sorted=False):
+        for peer in dict.fromkeys(key.split(" ")[1] for key in by_key):
+            if f"{design.name} {peer}" not in by_key:
+                told.setdefault(f"{PEERS[peer].label}: not measured", []).append(size(design))
+    for key, record in by_key.items():
         design, peer = key.split(" ")
         words = [record[what] for what in ("missing", "failed") if what in record]
         words += [f"“{warning}”" for warning in record.get("said", [])]
