@@ -140,8 +140,7 @@ def loglik(
 class Likelihood:
     """The log-likelihood of some rows as a function of its parameters.
 
-    It carries the modes from one evaluation to the next, as their starting values: that changes
-    the time an evaluation takes, and its result by rounding only.
+    A value depends on the rows and the parameters alone, not on what was asked before.
 
     Parameters
     ----------
@@ -157,8 +156,6 @@ class Likelihood:
         self.data = data
         self.nodes = nodes
         self.adaptive = adaptive
-        self._u = np.zeros(data.m)
-        self._information = np.zeros(data.m)
 
     def __call__(self, theta: Array) -> Contribution:
         r"""Evaluate at :math:`\theta = (\beta, \log\tau)`."""
@@ -168,9 +165,14 @@ class Likelihood:
         """Evaluate at coefficients and a standard deviation."""
         if tau == 0.0:
             return without_random_intercepts(self.data, beta)
+        return self._evaluate(beta, tau)[0]
+
+    def _evaluate(self, beta: Array, tau: float) -> tuple[Contribution, Array, Array]:
+        """Return also the modes, and the sum of b'' of each group there."""
         from laplace import kernels
 
         data = self.data
+        u, information = np.empty(data.m), np.empty(data.m)
         if not self.adaptive:
             rule = kernels.ORDINARY
         else:
@@ -186,8 +188,8 @@ class Likelihood:
             rule,
             z,
             log_w,
-            self._u,
-            self._information,
+            u,
+            information,
             *sums.parts,
             lost,
             work=data.n * data.p * self.nodes,
@@ -198,9 +200,9 @@ class Likelihood:
                 f"{kernels.MODE_ITERATIONS} steps at tau={tau:g}; rescale X if its values are "
                 "extreme"
             )
-        return sums.total()
+        return sums.total(), u, information
 
-    def modes(self, beta: Array, tau: float, start: Array | None = None) -> tuple[Array, Array]:
+    def modes(self, beta: Array, tau: float) -> tuple[Array, Array]:
         r"""Find the mode of every group, and the width of the integrand there.
 
         Parameters
@@ -209,18 +211,14 @@ class Likelihood:
             Coefficients.
         tau : float
             Standard deviation, above zero.
-        start : ndarray of shape (m,), optional
-            Where the search starts.
 
         Returns
         -------
         u, omega : ndarray of shape (m,)
             :math:`\hat\mu` and :math:`\hat\omega`, in the order of the labels.
         """
-        if start is not None:
-            self._u = np.array(start, dtype=float)
-        Likelihood.at(self, beta, tau)
-        return self._u.copy(), (self._information + tau**-2) ** -0.5
+        _, u, information = self._evaluate(beta, tau)
+        return u, (information + tau**-2) ** -0.5
 
 
 class WithoutRandomIntercepts:

@@ -153,9 +153,9 @@ def test_contributions_of_different_models_do_not_add() -> None:
         1.0 + one
 
 
-def modes(data: GroupedData, eta: np.ndarray, tau: float, start: np.ndarray) -> np.ndarray:
+def modes(data: GroupedData, eta: np.ndarray, tau: float) -> np.ndarray:
     """Find the modes with the linear predictor as the only column, and beta = 1."""
-    return Likelihood(data.with_columns(eta[:, None])).modes(np.ones(1), tau, start)[0]
+    return Likelihood(data.with_columns(eta[:, None])).modes(np.ones(1), tau)[0]
 
 
 @pytest.mark.parametrize("tau", [1e-3, 1.0, 100.0, 1e4])
@@ -164,7 +164,7 @@ def test_modes_are_found_from_anywhere(tau: float) -> None:
     data = GroupedData.from_arrays(y, X, groups)
     for shift in (-600.0, -30.0, 0.0, 30.0, 600.0):
         eta = data.X @ BETA + shift
-        found = modes(data, eta, tau, np.full(data.m, 5.0))
+        found = modes(data, eta, tau)
         for i, start in enumerate(data.starts):
             rows = slice(start, start + data.sizes[i])
             # beta = 1 and the linear predictor as the only column: the textbook's mode
@@ -178,7 +178,7 @@ def test_modes_that_rounding_hides() -> None:
         y, X, groups = many_groups(seed)
         data = GroupedData.from_arrays(y, X, groups)
         eta = data.X @ BETA * 1e3
-        u = modes(data, eta, 1e6, np.zeros(data.m))
+        u = modes(data, eta, 1e6)
         residual = data.family.residual(data.y, eta + u[data.codes])
         terms = data.sum_by_group(np.abs(residual)) + np.abs(u) / 1e12
         # a linear predictor of thousands is rounded to 1e-12, and so is its residual, relatively
@@ -186,9 +186,22 @@ def test_modes_that_rounding_hides() -> None:
     for tau in (1e2, 1e6):  # Newton's step from above is of size one, however far the mode is
         data = GroupedData.from_arrays(3 * y, X, groups, family="poisson")
         eta = data.X @ BETA - 24.0
-        found = modes(data, eta, tau, np.zeros(data.m))
+        found = modes(data, eta, tau)
         mean = data.sum_by_group(np.exp(eta + found[data.codes]))
         np.testing.assert_allclose(mean, data.sum_by_group(data.y) - found / tau**2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("nodes", [1, 5])
+def test_a_value_does_not_depend_on_what_was_asked_before(nodes: int) -> None:
+    for seed in range(10):
+        y, X, groups = many_groups(seed, groups=60)
+        likelihood = Likelihood(GroupedData.from_arrays(y, X, groups), nodes)
+        rng = np.random.default_rng(seed)
+        thetas = [np.append(BETA[:3] + 2.0 * rng.normal(size=3), rng.normal()) for _ in range(4)]
+        alone = [laplace.loglik(y, X, groups, t[:3], np.exp(t[3]), nodes=nodes) for t in thetas]
+        for theta, expected in [*zip(thetas, alone, strict=True)][::-1] * 2:
+            found = likelihood(theta)
+            np.testing.assert_array_equal(all_parts(found), all_parts(expected), strict=True)
 
 
 def test_extreme_linear_predictors_stay_finite() -> None:
