@@ -21,6 +21,7 @@ from scipy.special import expit
 import laplace
 from benchmarks.designs import PUBLISHED_SIZE, Design
 from benchmarks.peers import PEERS, Fit, ours
+from laplace.search import problem_of
 
 # A measurement is repeated while its repetitions take less than this in all, in seconds.
 BUDGET = 3.0
@@ -119,7 +120,8 @@ def validation(design: str, folder: str) -> dict[str, Any]:
     laplace.fit(*WARM_UP.draw(seed=1))
 
     def ready() -> None:
-        laplace.GroupedData.from_arrays(*data).check_estimable(tau_is_free=True)
+        site = laplace.Site.from_arrays(*data)
+        problem_of(laplace.Sites([site]), site.census(), None, None, None)
 
     return {"ready": seconds_of(ready), "fit": seconds_of(lambda: laplace.fit(*data))}
 

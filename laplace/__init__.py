@@ -41,12 +41,17 @@ from importlib.metadata import version
 
 from laplace import datasets, derivatives, families, penalties, published, quadrature, simulate
 from laplace.batch import fit_many
-from laplace.fit import ConvergenceWarning, Fit, fit
+from laplace.contribution import Contribution
+from laplace.fit import ConvergenceWarning, fit, fit_sites
 from laplace.formula import fit_formula
-from laplace.grouped import GroupedData, SeparationError
-from laplace.inference import LikelihoodRatioTest
-from laplace.likelihood import Contribution, loglik
+from laplace.grouped import GroupedData
+from laplace.likelihood import loglik
 from laplace.newton import maximise
+from laplace.ratio import LikelihoodRatioTest
+from laplace.result import Fit
+from laplace.separation import SeparationError
+from laplace.site import Site
+from laplace.sites import Sites
 
 __version__ = version("laplace-glmm")
 
@@ -57,12 +62,15 @@ __all__ = [
     "GroupedData",
     "LikelihoodRatioTest",
     "SeparationError",
+    "Site",
+    "Sites",
     "datasets",
     "derivatives",
     "families",
     "fit",
     "fit_formula",
     "fit_many",
+    "fit_sites",
     "loglik",
     "maximise",
     "penalties",

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from laplace.fit import ConvergenceWarning, Fit, fit
+from laplace.fit import ConvergenceWarning, fit
+from laplace.result import Fit
 
 
 def fit_many(

@@ -12,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, gammaln, logit, ndtr
 
-Array = NDArray[np.float64]
+from laplace.arguments import Array as Array
+from laplace.arguments import and_more
+
+# (16 sqrt(3) / (15 pi))^2, as Zeger, Liang and Albert (1988) round it: averaged over intercepts
+# with variance tau^2, a logit shrinks by the root of 1 + this times tau^2.
+ATTENUATION = 0.346
 
 
 def read_only(array: Array) -> Array:
@@ -160,7 +165,7 @@ class Bernoulli:
 
     def attenuation(self, tau: float) -> tuple[float, float]:
         """Return the factor of Zeger, Liang and Albert (1988), equation 3.1, about right."""
-        return float(1.0 / np.sqrt(1.0 + 0.346 * tau**2)), 0.0
+        return float(1.0 / np.sqrt(1.0 + ATTENUATION * tau**2)), 0.0
 
     def largest(self, y: Array) -> Array:
         """Return ones, which take no memory."""
@@ -369,6 +374,17 @@ POISSON = Poisson()
 NAMES = (Bernoulli.name, Binomial.name, Poisson.name)
 
 
+def of_one_trial(name: str) -> Family:
+    """Return the family of a single trial of this family, or of a count."""
+    return POISSON if name == Poisson.name else BERNOULLI
+
+
+def title(name: str) -> str:
+    """Return what a regression of this family is called."""
+    families: tuple[type[Family], ...] = (Bernoulli, Binomial, Poisson)
+    return {family.name: family.title for family in families}[name]
+
+
 def named(name: Any, trials: Array | None) -> Family:
     """Return the family of a name, or say what is wrong.
 
@@ -410,8 +426,3 @@ def _check_counts(name: str, values: Array, minimum: int = 0) -> None:
             f"{name} must hold whole numbers of at least {minimum}, got {values[wrong[0]]:g} in "
             f"row {wrong[0]}{and_more(wrong)}"
         )
-
-
-def and_more(places: Any) -> str:
-    """Return how many more places there are, as words that follow the first."""
-    return f" (and in {len(places) - 1} more places)" if len(places) > 1 else ""

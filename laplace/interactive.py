@@ -23,6 +23,7 @@ from scipy.integrate import quad
 
 from laplace import derivatives, quadrature
 from laplace.families import Array
+from laplace.nodes import check_nodes, gauss_hermite
 from laplace.plots import COLOURS
 
 SIZES = (1, 2, 3, 5, 8, 12, 20, 30)
@@ -98,7 +99,7 @@ def explorer(
     ValueError
         If one is out of its range.
     """
-    nodes = quadrature.check_nodes(nodes)
+    nodes = check_nodes(nodes)
     rows = _whole("rows", rows, 1, MAX_ROWS)
     events = _whole("events", events, 0, rows)
     tau = _positive("tau", tau)
@@ -189,7 +190,7 @@ def _setting(rows: int, events: int, tau: float, at: Array, counts: list[int]) -
 
 def _adaptive_t(nodes: int) -> Array:
     """Places of the adaptive rule's nodes in t, those within the grid."""
-    at = np.sqrt(2.0) * quadrature.gauss_hermite(nodes)[0]
+    at = np.sqrt(2.0) * gauss_hermite(nodes)[0]
     return np.asarray(at[np.abs(at) <= GRID[-1]])
 
 

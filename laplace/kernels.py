@@ -50,6 +50,8 @@ MODE_ITERATIONS = 200
 MODE_STEP_TOLERANCE = 4e-6
 # Most modes take four to six steps; only those that are left pay for the test of rounding.
 MODE_ITERATIONS_WITHOUT_TEST = 12
+# A mode further out is searched from zero: there rounding may hide that the integrand is not flat.
+LARGEST_START = 30.0
 # Below so many outcomes in a group, a rough start is as good as a better one.
 FEW_OUTCOMES = 16.0
 # The rows of a block are computed together, which is fast, until so small a part of its groups is
@@ -355,7 +357,8 @@ def _first_mode(
         else:
             asked = np.log(some / none)
         information = some * none / (mass + 1.0)
-    return (asked - eta) * information / (information + precision)
+    start = (asked - eta) * information / (information + precision)
+    return start if abs(start) < LARGEST_START else 0.0
 
 
 @_exact
@@ -379,9 +382,10 @@ def _find_modes(
 
     Halley's step is Newton's, bent by the third derivative. :math:`g_\mu` falls strictly in
     :math:`\mu`, so its sign says on which side the mode lies. A step that leaves the bracket, or is
-    not half the step before, gives way to the bracket's middle: such methods alone can cycle. Where g_u is so flat that rounding hides the mode, a
-    point where it is zero to rounding is taken, or the bracket's end when it has closed. The
-    groups of a block step together; those that are done keep their mode.
+    not half the step before, gives way to the bracket's middle: such methods alone can cycle. Where
+    g_u is so flat that rounding hides the mode, a point where it is zero to rounding is taken, or
+    the bracket's end when it has closed. The groups of a block step together; those that are done
+    keep their mode.
     """
     base = starts[g_0]
     rows = starts[g_1] - base

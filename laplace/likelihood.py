@@ -6,66 +6,16 @@ functions that hand it the rows, and add up what comes back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from laplace.families import Array, Poisson, read_only
-from laplace.grouped import EMPTY, GroupedData, coefficients, flag, standard_deviation
-from laplace.quadrature import check_nodes, gauss_hermite
-
-
-@dataclass(frozen=True, eq=False)
-class Contribution:
-    r"""What one or more groups contribute to the log-likelihood. Contributions add.
-
-    Attributes
-    ----------
-    value : float
-        Log-likelihood, with all constants.
-    gradient : ndarray of shape (p + 1,)
-        Derivative in :math:`\theta = (\beta, \log\tau)`.
-    hessian : ndarray of shape (p + 1, p + 1)
-        Second derivative; symmetric.
-    """
-
-    value: float
-    gradient: Array
-    hessian: Array
-
-    def __add__(self, other: Contribution) -> Contribution:
-        """Add the contribution of other groups."""
-        if not isinstance(other, Contribution):
-            return NotImplemented
-        if self.gradient.shape != other.gradient.shape:
-            raise ValueError(
-                f"contributions of {len(self.gradient)} and {len(other.gradient)} parameters "
-                "cannot be added: the groups must share the columns of X"
-            )
-        return Contribution(
-            self.value + other.value,
-            self.gradient + other.gradient,
-            self.hessian + other.hessian,
-        )
-
-    def __radd__(self, other: object) -> Contribution:
-        """Let sum() start from 0."""
-        return self if other == 0 else NotImplemented
-
-    def transformed(self, jacobian: Array) -> Contribution:
-        """Return the same value as a function of other parameters.
-
-        Parameters
-        ----------
-        jacobian : ndarray of shape (q, q)
-            Constant derivative of these parameters in the others.
-        """
-        return Contribution(
-            self.value, jacobian.T @ self.gradient, jacobian.T @ self.hessian @ jacobian
-        )
+from laplace.arguments import Array, coefficients, flag, standard_deviation
+from laplace.contribution import AtZero, Contribution
+from laplace.families import Poisson, read_only
+from laplace.grouped import EMPTY, GroupedData
+from laplace.nodes import check_nodes, gauss_hermite
 
 
 def loglik(
@@ -221,56 +171,37 @@ class Likelihood:
         return u, (information + tau**-2) ** -0.5
 
 
-class WithoutRandomIntercepts:
-    """The log-likelihood without random intercepts: its limit as tau falls to zero.
+def without_random_intercepts(data: GroupedData, beta: Array) -> AtZero:
+    """Evaluate the model without them: the limit of the likelihood as tau falls to zero.
 
-    Attributes
+    Parameters
     ----------
-    contribution : Contribution
-        Value, gradient and Hessian; those of log tau are zero.
-    slope : float
-        The derivative of the log-likelihood in tau squared at zero, see `slope_in_variance`.
-    information : ndarray of shape (m,)
-        Sum of b'' over the rows of each group.
+    data : GroupedData
+        The rows.
+    beta : ndarray of shape (p,)
+        Coefficients.
     """
+    from laplace import kernels
 
-    def __init__(self, data: GroupedData, beta: Array) -> None:
-        from laplace import kernels
-
-        sums = _Sums(data, data.p)
-        scores, information = np.empty(data.m), np.empty(data.m)
-        data.plan.run(
-            kernels.evaluate_without,
-            *_rows(data),
-            read_only(np.ascontiguousarray(beta, dtype=float)),
-            *sums.parts,
-            scores,
-            information,
-            work=data.n * data.p,
-        )
-        total = sums.total()
-        q = data.p + 1
-        gradient, hessian = np.zeros(q), np.zeros((q, q))
-        gradient[:-1], hessian[:-1, :-1] = total.gradient, total.hessian
-        self.contribution = Contribution(total.value, gradient, hessian)
-        self.slope = 0.5 * float(np.sum(scores**2) - np.sum(information))
-        self.information = information
-
-
-def without_random_intercepts(data: GroupedData, beta: Array) -> Contribution:
-    """Evaluate the model without them: the limit of the likelihood as tau falls to zero."""
-    return WithoutRandomIntercepts(data, beta).contribution
-
-
-def slope_in_variance(data: GroupedData, beta: Array) -> float:
-    r"""Return the derivative of the log-likelihood in :math:`\tau^2` at :math:`\tau = 0`.
-
-    .. math:: \tfrac12 \sum_i \Big[\Big(\sum_j (y_{ij} - b'_{ij})\Big)^2 - \sum_j b''_{ij}\Big]
-
-    It is the same for the exact likelihood and for every adaptive rule, Laplace's included. At the
-    coefficients of logistic regression it is the score of the test of no random intercepts.
-    """
-    return WithoutRandomIntercepts(data, beta).slope
+    sums = _Sums(data, data.p)
+    scores, information = np.empty(data.m), np.empty(data.m)
+    data.plan.run(
+        kernels.evaluate_without,
+        *_rows(data),
+        read_only(np.ascontiguousarray(beta, dtype=float)),
+        *sums.parts,
+        scores,
+        information,
+        work=data.n * data.p,
+    )
+    total = sums.total()
+    q = data.p + 1
+    gradient, hessian = np.zeros(q), np.zeros((q, q))
+    gradient[:-1], hessian[:-1, :-1] = total.gradient, total.hessian
+    slope = 0.5 * float(np.sum(scores**2) - np.sum(information))
+    squares = float(np.sum(information**2))
+    least, most = float(np.min(information)), float(np.max(information))
+    return AtZero(total.value, gradient, hessian, slope, squares, least, most)
 
 
 class _Sums:
@@ -311,6 +242,3 @@ def _rows(data: GroupedData) -> tuple[Any, ...]:
         read_only(getattr(data.family, "trials", EMPTY)),  # a copy or a pickle may be written to
         data.family.name == Poisson.name,
     )
-
-
-Evaluate = Callable[[Array], Contribution]

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import lapack
 
-from laplace.families import Array
-from laplace.likelihood import Contribution, Evaluate
+from laplace.arguments import Array
+from laplace.contribution import Contribution, Evaluate
 
 # The decrement is twice the gain still to be had; at this size the gain is far below rounding, and
 # the parameters are within 1e-12 standard errors of the maximum.
@@ -32,7 +34,33 @@ MAX_HALVINGS = 40
 SADDLE_CURVATURE = 1e-6
 
 
-@dataclass(frozen=True)
+class Ending(Enum):
+    """How a search ended; the value says it in words."""
+
+    MAXIMUM = "converged"
+    NOT_FINITE = "the derivatives are not finite; rescale X or the offset"
+    SADDLE = "the gradient is zero, but not at a maximum; start from other values"
+    NO_RISE = "no step along the Newton direction raises the value"
+    TOO_LONG = "no convergence in {steps} steps; the maximum may lie at infinity"
+    STOPPED = "{reason}"
+
+
+class Step(NamedTuple):
+    """A point on the way to the maximum.
+
+    Attributes
+    ----------
+    value : float
+        Value there.
+    decrement : float
+        Newton decrement: about the square of the distance to the maximum, in standard errors.
+    """
+
+    value: float
+    decrement: float
+
+
+@dataclass(frozen=True, eq=False)
 class Maximum:
     """Where `maximise` ended, and how.
 
@@ -41,23 +69,31 @@ class Maximum:
     theta : ndarray
         Parameters.
     contribution : Contribution
-        Value, gradient and Hessian there.
-    converged : bool
-        Whether it is a maximum to rounding.
+        Value, gradient and Hessian there: what `evaluate` returned.
+    ending : Ending
+        How it ended.
     iterations : int
         Number of Newton steps taken.
     message : str
         What happened, and what to do where it did not converge.
-    history : list of (float, float)
+    history : tuple of Step
         Value and Newton decrement at each iterate.
+    reason : Enum or None
+        What `stop` returned, where it ended the search.
     """
 
     theta: Array
     contribution: Contribution
-    converged: bool
+    ending: Ending
     iterations: int
     message: str
-    history: list[tuple[float, float]] = field(default_factory=list)
+    history: tuple[Step, ...] = ()
+    reason: Enum | None = None
+
+    @property
+    def converged(self) -> bool:
+        """Whether it is a maximum to rounding."""
+        return self.ending is Ending.MAXIMUM
 
 
 def maximise(
@@ -65,7 +101,7 @@ def maximise(
     start: Array,
     *,
     max_step: Array | None = None,
-    stop: Callable[[Array, Contribution], str | None] | None = None,
+    stop: Callable[[Array, Contribution], Enum | None] | None = None,
     max_iterations: int = 100,
     tolerance: float = DECREMENT_TOLERANCE,
 ) -> Maximum:
@@ -87,8 +123,8 @@ def maximise(
     max_step : ndarray of shape (q,), optional
         Largest change of each parameter in one step.
     stop : callable, optional
-        Called with theta and the contribution before each step; a string it returns ends the
-        iteration, not converged, with that message.
+        Called with theta and the contribution before each step; a member of an Enum that it returns
+        ends the iteration, not converged, with its value as the message.
     max_iterations : int
         Largest number of steps.
     tolerance : float
@@ -105,43 +141,44 @@ def maximise(
     """
     theta = np.array(start, dtype=float)
     current = evaluate(theta)
-    history: list[tuple[float, float]] = []
+    history: list[Step] = []
     for iteration in range(max_iterations + 1):
         step, concave = _newton_step(current)
         decrement = float(current.gradient @ step)
-        history.append((current.value, decrement))
+        history.append(Step(current.value, decrement))
 
         def ended(
-            converged: bool,
-            message: str,
+            ending: Ending,
+            reason: Enum | None = None,
             theta: Array = theta,
             current: Contribution = current,
             iteration: int = iteration,
         ) -> Maximum:
-            return Maximum(theta, current, converged, iteration, message, history)
+            message = ending.value.format(
+                steps=max_iterations, reason=None if reason is None else reason.value
+            )
+            return Maximum(theta, current, ending, iteration, message, tuple(history), reason)
 
         if not np.isfinite(decrement):
-            return ended(False, "the derivatives are not finite; rescale X or the offset")
+            return ended(Ending.NOT_FINITE)
         if concave and decrement <= tolerance:
-            return ended(True, "converged")
+            return ended(Ending.MAXIMUM)
         at_rounding = (
             concave
             and decrement <= DECREMENT_ACCEPTED
             and len(history) > 1
-            and decrement >= 0.25 * history[-2][1]
+            and decrement >= 0.25 * history[-2].decrement
         )
         if at_rounding:
-            return ended(True, "converged")
+            return ended(Ending.MAXIMUM)
         if stop is not None and (reason := stop(theta, current)) is not None:
-            return ended(False, reason)
+            return ended(Ending.STOPPED, reason)
         if iteration == max_iterations:
             break
         if not concave and decrement <= DECREMENT_ACCEPTED:
             left = _leave_saddle(evaluate, theta, current, max_step)
             if left is None:
-                return ended(
-                    False, "the gradient is zero, but not at a maximum; start from other values"
-                )
+                return ended(Ending.SADDLE)
             theta, current = left
             continue
 
@@ -152,14 +189,9 @@ def maximise(
         )
         if moved is None:
             accepted = concave and decrement <= DECREMENT_ACCEPTED
-            return ended(
-                accepted,
-                "converged" if accepted else "no step along the Newton direction raises the value",
-            )
+            return ended(Ending.MAXIMUM if accepted else Ending.NO_RISE)
         theta, current = moved
-    return ended(
-        False, f"no convergence in {max_iterations} steps; the maximum may lie at infinity"
-    )
+    return ended(Ending.TOO_LONG)
 
 
 def _leave_saddle(

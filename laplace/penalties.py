@@ -45,9 +45,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from laplace.families import Array
-from laplace.grouped import GroupedData, number
-from laplace.likelihood import Contribution
+from laplace.arguments import Array, number
+from laplace.contribution import Contribution
+from laplace.families import Poisson
+from laplace.questions import Census, View
+from laplace.sites import Sites
 
 NAMES = ("ridge", "soft")
 
@@ -65,15 +67,15 @@ class Penalty(Protocol):
     def at(self, beta: Array, tau: float) -> Contribution:
         """Value, gradient and Hessian in (beta, log tau)."""
 
-    def on(self, X: Array, back: Array) -> Penalty:
+    def on(self, view: View, back: Array) -> Penalty:
         """Return the same penalty for the coefficients of other columns.
 
         Parameters
         ----------
-        X : ndarray of shape (n, p)
-            Columns that span those of the penalty.
+        view : View
+            The rows, in columns that span those of the penalty.
         back : ndarray of shape (p, p)
-            Coefficients of the penalty's columns, for each of those of X.
+            Coefficients of the penalty's columns, for each of those of the view.
         """
 
     def describe(self) -> str:
@@ -120,7 +122,9 @@ def check(penalty: Any, strength: Any) -> tuple[str | None, float | None]:
     return penalty, value
 
 
-def build(name: str, strength: float | None, data: GroupedData, tau_is_free: bool) -> Penalty:
+def build(
+    name: str, strength: float | None, sites: Sites, census: Census, rows: View, tau_is_free: bool
+) -> Penalty:
     """Return the penalty of a name for these rows; "soft" has its own strength.
 
     Raises
@@ -129,38 +133,20 @@ def build(name: str, strength: float | None, data: GroupedData, tau_is_free: boo
         If the penalty is not for outcomes of this kind, or has nothing to act on.
     """
     if name == "soft":
-        if not np.all(np.isfinite(data.family.largest(data.y))):
+        if census.family == Poisson.name:
             raise ValueError(
                 f"penalty='soft' is for 0/1 and binomial outcomes, not for family="
-                f"{data.family.name!r}; use penalty='ridge' with a strength"
+                f"{census.family!r}; use penalty='ridge' with a strength"
             )
-        return Soft.of(data, tau_is_free)
+        return Soft(sites, rows, 2.0 * float(np.sqrt(census.p / census.trials)), tau_is_free)
     assert strength is not None
-    deviations = _standard_deviations(data)
+    deviations = sites.moments(rows).deviations
     if not np.any(deviations):
         raise ValueError(
             "penalty='ridge' has nothing to act on: every column of X is constant, and constant "
             "columns are not penalised"
         )
     return Ridge(strength, np.sqrt(strength) * np.diag(deviations))
-
-
-def _standard_deviations(data: GroupedData) -> Array:
-    """Return that of each column, over trials; exactly 0 where it is constant; shape (p,)."""
-    X = np.asarray(data.X, dtype=float)
-    largest = np.abs(X).max(axis=0)
-    largest[largest == 0.0] = 1.0  # taken out first, so that squares cannot overflow
-    trials = _trials(data)
-    centred = (X - np.average(X, axis=0, weights=trials)) / largest
-    result: Array = largest * np.sqrt(np.average(centred**2, axis=0, weights=trials))
-    result[X.max(axis=0) == X.min(axis=0)] = 0.0
-    return result
-
-
-def _trials(data: GroupedData) -> Array:
-    """Return the number of trials of each row; counts without a bound are one each."""
-    most = data.family.largest(data.y)
-    return np.where(np.isfinite(most), most, 1.0)
 
 
 class Ridge:
@@ -192,7 +178,7 @@ class Ridge:
             -0.5 * float(scaled @ scaled), np.append(-self.root.T @ scaled, 0.0), hessian
         )
 
-    def on(self, X: Array, back: Array) -> Ridge:
+    def on(self, view: View, back: Array) -> Ridge:
         """Return the same penalty for the coefficients of other columns."""
         return Ridge(self.strength, self.root @ back)
 
@@ -209,10 +195,10 @@ class Soft:
 
     Parameters
     ----------
-    data : GroupedData
-        The rows.
-    X : ndarray of shape (n, p)
-        Columns, in the order of the rows of `data`.
+    sites : Sites
+        Where the rows are.
+    view : View
+        Which rows, in which columns.
     strength : float
         The factor c.
     tau_is_free : bool
@@ -226,19 +212,13 @@ class Soft:
     informs = False
 
     def __init__(
-        self, data: GroupedData, X: Array, strength: float, tau_is_free: bool, constant: float = 0.0
+        self, sites: Sites, view: View, strength: float, tau_is_free: bool, constant: float = 0.0
     ) -> None:
-        self.data = data
-        self.X = X
+        self.sites = sites
+        self.view = view
         self.strength = strength
         self.tau_is_free = tau_is_free
         self.constant = constant
-
-    @classmethod
-    def of(cls, data: GroupedData, tau_is_free: bool) -> Soft:
-        r"""Return it with its own strength, :math:`c = 2\sqrt{p/n}`."""
-        strength = 2.0 * float(np.sqrt(data.p / np.sum(_trials(data))))
-        return cls(data, np.asarray(data.X, dtype=float), strength, tau_is_free)
 
     def at(self, beta: Array, tau: float) -> Contribution:
         """Value, gradient and Hessian in (beta, log tau)."""
@@ -261,29 +241,25 @@ class Soft:
         :math:`\tfrac12 \sum_j (b''''/b'')_j h_j x_{jk} x_{jl} - \tfrac12 \mathrm{tr}(A_k A_l)`.
         The ratios are bounded, however small the weights are.
         """
-        X, family = self.X, self.data.family
-        p = X.shape[1]
-        eta = X @ beta + self.data.offset
-        b_2 = family.b_2(eta)
-        q, r = np.linalg.qr(np.sqrt(b_2)[:, None] * X)
+        p = len(beta)
+        r = self.sites.triangle(np.ones(p), self.view, beta)
         diagonal = np.abs(np.diag(r))
         if not np.all(diagonal > 0.0):  # every weight has underflowed in some direction
             return -np.inf, np.zeros(p), np.zeros((p, p))
-        leverage = np.sum(q**2, axis=1)
-        safe = np.where(b_2 > 0.0, b_2, 1.0)
-        b_3, b_4 = family.b_3(eta) / safe, family.b_4(eta) / safe
-        gradient = 0.5 * X.T @ (b_3 * leverage)
-        hessian = 0.5 * X.T @ ((b_4 * leverage)[:, None] * X)
-        A = np.array([(q.T @ ((b_3 * X[:, k])[:, None] * q)).ravel() for k in range(p)])
-        hessian -= 0.5 * A @ A.T
-        return float(np.sum(np.log(diagonal))), gradient, 0.5 * (hessian + hessian.T)
+        sums = self.sites.jeffreys(beta, r, self.view)
+        A = sums.products.reshape(p, -1)
+        hessian = 0.5 * sums.second - 0.5 * A @ A.T
+        return (
+            float(np.sum(np.log(diagonal))),
+            0.5 * sums.first,
+            0.5 * (hessian + hessian.T),
+        )
 
-    def on(self, X: Array, back: Array) -> Soft:
+    def on(self, view: View, back: Array) -> Soft:
         """Return the same penalty for the coefficients of other columns."""
         _, log_determinant = np.linalg.slogdet(back)
-        return Soft(
-            self.data, X, self.strength, self.tau_is_free, self.constant - float(log_determinant)
-        )
+        constant = self.constant - float(log_determinant)
+        return Soft(self.sites, view, self.strength, self.tau_is_free, constant)
 
     def describe(self) -> str:
         """Return the penalty and its strength in words."""

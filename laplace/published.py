@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from laplace import derivatives
+from laplace.arguments import standard_deviation
 from laplace.families import Array
-from laplace.grouped import GroupedData, standard_deviation
+from laplace.grouped import GroupedData
 from laplace.simulate import Simulated, published_two_sites
 
 ERRORS = {

@@ -13,64 +13,13 @@ Liu, Q. and Pierce, D. A. (1994). A note on Gauss-Hermite quadrature. Biometrika
 
 from __future__ import annotations
 
-import operator
-from functools import cache
-
 import numpy as np
-from numpy.polynomial.hermite import hermgauss
 from scipy.special import logsumexp
 
 from laplace import derivatives
-from laplace.families import BERNOULLI, Array, Family
-
-# With more nodes the outer weights underflow to zero in double precision.
-MAX_NODES = 200
-
-
-def check_nodes(nodes: object) -> int:
-    """Return `nodes` as an int, or say what is wrong with it.
-
-    Raises
-    ------
-    TypeError
-        If `nodes` is not a whole number.
-    ValueError
-        If it is not between 1 and `MAX_NODES`.
-    """
-    try:
-        if isinstance(nodes, bool | np.bool_):
-            raise TypeError
-        count = operator.index(nodes)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(
-            f"nodes must be a whole number of quadrature nodes, got {nodes!r}; "
-            "use nodes=1 for the Laplace approximation"
-        ) from None
-    if not 1 <= count <= MAX_NODES:
-        raise ValueError(
-            f"nodes must be between 1 (the Laplace approximation) and {MAX_NODES}, got {count}"
-        )
-    return count
-
-
-@cache
-def gauss_hermite(nodes: int) -> tuple[Array, Array]:
-    r"""Nodes :math:`z_k` and log weights :math:`\log w_k` for the weight :math:`e^{-z^2}`.
-
-    Parameters
-    ----------
-    nodes : int
-        Number of nodes, K.
-
-    Returns
-    -------
-    z, log_w : ndarray of shape (K,)
-        Read-only, in increasing order of `z`.
-    """
-    z, w = hermgauss(check_nodes(nodes))
-    log_w = np.log(w)
-    z.flags.writeable = log_w.flags.writeable = False
-    return z, log_w
+from laplace.arguments import Array
+from laplace.families import BERNOULLI, Family
+from laplace.nodes import gauss_hermite
 
 
 def ordinary(

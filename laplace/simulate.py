@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from laplace.arguments import coefficients, standard_deviation
 from laplace.families import BERNOULLI, Array
-from laplace.grouped import coefficients, standard_deviation
 
 # The range of coefficients and covariates in the published experiment.
 PUBLISHED_RANGE = 10.0

@@ -12,6 +12,12 @@ import numpy as np
 import pandas as pd
 from scipy.differentiate import jacobian
 
+from laplace import penalties
+from laplace.grouped import GroupedData
+from laplace.questions import ALL
+from laplace.site import Site
+from laplace.sites import Sites
+
 REFERENCE = Path(__file__).parent / "reference"
 
 
@@ -82,3 +88,11 @@ def reference_design(name: str) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
     X = data.filter(regex=r"^x\d$")
     X.insert(0, "(Intercept)", 1.0)
     return data["y"].to_numpy(), X, data["group"].to_numpy()
+
+
+def built_penalty(
+    name: str, strength: float | None, data: GroupedData, free: bool
+) -> penalties.Penalty:
+    """Return the penalty for the rows of a single place."""
+    sites = Sites([Site(data)])
+    return penalties.build(name, strength, sites, sites.census(), ALL, free)

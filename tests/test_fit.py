@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 
 import numpy as np
@@ -12,7 +11,8 @@ from designs import lme4, many_groups, reference_design
 from scipy.stats import norm
 
 import laplace
-from laplace.fit import AUTO_NODES, AUTO_TOLERANCE
+from laplace import search
+from laplace.estimate import AUTO_NODES, AUTO_TOLERANCE
 
 Y, X, GROUPS = many_groups(8, groups=30)
 
@@ -149,12 +149,12 @@ def test_a_likelihood_without_a_bound_for_tau_is_said() -> None:
 
 
 def test_a_search_that_leaves_every_likely_tau_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, limit in {"LARGE_TAU": 1.0, "TAU_LIMIT": 2.0}.items():
-        monkeypatch.setattr(sys.modules["laplace.fit"], name, limit)
-    with pytest.warns(laplace.ConvergenceWarning, match="tau rose beyond 2: the outcomes hardly"):
+    monkeypatch.setattr(search, "STRATEGY", search.Strategy(large_tau=1.0))
+    monkeypatch.setattr(search, "TAU_LIMIT", 2.0)
+    with pytest.warns(laplace.ConvergenceWarning, match="tau rose beyond 10000: the outcomes hard"):
         fit = laplace.fit(*toenail_design())
     assert not fit.converged
-    assert "NO: tau rose beyond 2" in str(fit.summary())
+    assert "NO: tau rose beyond 10000" in str(fit.summary())
 
 
 def spread_out(seed: int) -> tuple[np.ndarray, ...]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from designs import REFERENCE, many_groups, reference_design
+from designs import REFERENCE, built_penalty, many_groups, reference_design
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import expit
@@ -73,7 +73,7 @@ def test_profile_by_brute_force(family: str, nodes: int, options: dict) -> None:
         at = laplace.loglik(y, design, groups, beta, tau, offset=offset, **data)
         if fit.penalty is not None:
             strength = options.get("strength")
-            at += laplace.penalties.build(fit.penalty, strength, fit.data, True).at(beta, tau)
+            at += built_penalty(fit.penalty, strength, fit.data, True).at(beta, tau)
         return -at.value, -at.gradient
 
     def profile(value: float, place: int) -> float:
@@ -394,7 +394,7 @@ def test_compare_refuses() -> None:
 
 
 def test_a_larger_model_below_the_smaller_is_not_at_its_maximum() -> None:
-    from laplace.inference import likelihood_ratio
+    from laplace.ratio import likelihood_ratio
 
     with pytest.raises(ValueError, match=r"below that of the smaller, -10\.000000: it is not at"):
         likelihood_ratio(("a", 1, -10.0), ("b", 2, -10.1), mixture=False)

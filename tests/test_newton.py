@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import numpy as np
 import pytest
 from designs import many_groups
 
 import laplace
-from laplace.likelihood import Contribution, Likelihood
-from laplace.newton import maximise
+from laplace.contribution import Contribution
+from laplace.likelihood import Likelihood
+from laplace.newton import Ending, maximise
 
 
 def rosenbrock(theta: np.ndarray) -> Contribution:
@@ -62,11 +65,16 @@ def test_max_step_is_kept() -> None:
 
 
 def test_stop_ends_with_its_reason() -> None:
+    class Reason(Enum):
+        FAR = "far from the maximum"
+
     found = maximise(
-        rosenbrock, np.array([-1.2, 1.0]), stop=lambda theta, at: "far" if theta[0] < 0 else None
+        rosenbrock, np.array([-1.2, 1.0]), stop=lambda t, at: Reason.FAR if t[0] < 0 else None
     )
     assert not found.converged
-    assert found.message == "far"
+    assert found.ending is Ending.STOPPED
+    assert found.reason is Reason.FAR
+    assert found.message == "far from the maximum"
 
 
 def test_a_saddle_is_left() -> None:

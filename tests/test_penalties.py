@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from designs import (
     REFERENCE,
+    built_penalty,
     many_groups,
     numerical_derivative,
     reference_design,
@@ -17,8 +18,8 @@ from designs import (
 from scipy.optimize import minimize
 
 import laplace
-from laplace import penalties
 from laplace.grouped import GroupedData
+from laplace.questions import View
 
 PENALTIES = [{"penalty": "soft"}, {"penalty": "ridge", "strength": 0.7}]
 
@@ -75,9 +76,9 @@ def test_derivatives(family: str, name: str, seed: int) -> None:
     data = random_data(seed, family)
     rng = np.random.default_rng([33, seed])
     p = data.p
-    penalty = penalties.build(name, None if name == "soft" else 0.7, data, True)
-    back = rng.normal(size=(p, p))
-    for one in (penalty, penalty.on(data.X @ back, back)):
+    penalty = built_penalty(name, None if name == "soft" else 0.7, data, True)
+    triangle = np.triu(rng.normal(size=(p, p)))
+    for one in (penalty, penalty.on(View(triangle=triangle), np.linalg.inv(triangle))):
         # log tau away from -1 and 1, where the second derivative of the Huber loss jumps
         for log_tau in (-2.5, -0.3, 0.4, 1.8):
             theta = np.append(rng.normal(size=p), log_tau)
@@ -103,14 +104,15 @@ def test_value_of_the_soft_penalty(family: str) -> None:
     weighted = (trials * prob * (1 - prob))[:, None] * data.X
     jeffreys = 0.5 * np.linalg.slogdet(data.X.T @ weighted)[1]
     c = 2 * np.sqrt(data.p / trials.sum())
-    penalty = penalties.build("soft", None, data, True)
+    penalty = built_penalty("soft", None, data, True)
     assert penalty.strength == pytest.approx(c, rel=1e-14)
     for tau, huber in ((0.5, -(np.log(0.5) ** 2) / 2), (20.0, 0.5 - np.log(20.0))):
         assert penalty.at(beta, tau).value == pytest.approx(c * (jeffreys + huber), rel=1e-12)
-    fixed = penalties.build("soft", None, data, False)
+    fixed = built_penalty("soft", None, data, False)
     assert fixed.at(beta, 20.0).value == pytest.approx(c * jeffreys, rel=1e-12)
-    back = np.random.default_rng(5).normal(size=(data.p, data.p))
-    other = penalty.on(data.X @ back, back).at(np.linalg.solve(back, beta), 0.5)
+    triangle = np.triu(np.random.default_rng(5).normal(size=(data.p, data.p)))
+    on_others = penalty.on(View(triangle=triangle), np.linalg.inv(triangle))
+    other = on_others.at(triangle @ beta, 0.5)
     assert other.value == pytest.approx(penalty.at(beta, 0.5).value, rel=1e-10)
 
 
@@ -121,20 +123,20 @@ def test_value_of_the_ridge_penalty() -> None:
     assert deviations[0] == 0.0
     truth = -0.5 * 0.7 * np.sum((deviations * beta) ** 2)
     for tau in (0.0, 0.1, 10.0):
-        at = penalties.build("ridge", 0.7, data, True).at(beta, tau)
+        at = built_penalty("ridge", 0.7, data, True).at(beta, tau)
         assert at.value == pytest.approx(truth, rel=1e-13)
         assert at.gradient[-1] == 0.0
     # a column far from zero and nearly constant, whose rounding must not count
     frame = np.column_stack([np.full(60, 0.1), np.arange(60.0) + 1e9])
     data = GroupedData.from_arrays(np.arange(60) % 2, frame, np.repeat(np.arange(10), 6))
-    hessian = penalties.build("ridge", 1.0, data, True).at(np.ones(2), 1.0).hessian
+    hessian = built_penalty("ridge", 1.0, data, True).at(np.ones(2), 1.0).hessian
     np.testing.assert_allclose(np.diag(hessian), [0.0, -np.var(np.arange(60.0)), 0.0], rtol=1e-12)
 
 
 def test_the_soft_penalty_falls_without_bound() -> None:
     """Along every direction in which a coefficient goes to infinity; and for tau to 0."""
     y, X, groups = separated("quasi")
-    penalty = penalties.build("soft", None, GroupedData.from_arrays(y, X, groups), True)
+    penalty = built_penalty("soft", None, GroupedData.from_arrays(y, X, groups), True)
     rng = np.random.default_rng(6)
     for _ in range(50):
         direction = rng.normal(size=3)

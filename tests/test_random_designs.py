@@ -6,7 +6,6 @@ standard deviations of the random intercepts.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections import Counter
 from typing import Any
@@ -16,10 +15,11 @@ import pytest
 from designs import numerical_derivative, relative_error
 
 import laplace
-from laplace.families import named
-from laplace.fit import CONSTANT_GROUPS, IMPLAUSIBLE_TAU
+from laplace import search
+from laplace.families import ATTENUATION, named
 from laplace.grouped import GroupedData
-from laplace.likelihood import Likelihood, slope_in_variance
+from laplace.likelihood import Likelihood, without_random_intercepts
+from laplace.search import STRATEGY, Doubt
 
 DESIGNS, BATCH = 1000, 50
 FAMILIES = ("bernoulli", "binomial", "poisson")
@@ -92,7 +92,7 @@ def check_refusal(rows: dict[str, Any], message: str) -> None:
 
 def check_no_maximum_that_counts(rows: dict[str, Any], fit: laplace.Fit) -> None:
     """Check what the fit says of why it did not converge."""
-    if fit.message == CONSTANT_GROUPS:
+    if fit.message == Doubt.CONSTANT_GROUPS.value:
         totals = np.array([rows["y"][rows["groups"] == g].sum() for g in fit.data.labels])
         most = np.array(
             [
@@ -103,16 +103,16 @@ def check_no_maximum_that_counts(rows: dict[str, Any], fit: laplace.Fit) -> None
         assert np.all((totals == 0.0) | (totals == most))
         return
     assert "has several maxima" in fit.message
-    assert fit.tau > IMPLAUSIBLE_TAU
+    assert fit.tau > STRATEGY.implausible_tau
 
     # searches of our own, on orthogonal columns, end at maxima of different heights
-    q = np.linalg.qr(rows["X"] / fit.data.column_scale)[0] * np.sqrt(fit.nobs)
+    q = np.linalg.qr(rows["X"] / np.sqrt(np.mean(rows["X"] ** 2, axis=0)))[0] * np.sqrt(fit.nobs)
     arguments = {name: value for name, value in rows.items() if name != "nodes"}
     data = GroupedData.from_arrays(**{**arguments, "X": q})
     plain = laplace.fit(**{**arguments, "X": q}, tau=0)
-    ends = [plain.llf] if slope_in_variance(data, plain.beta) <= 0.0 else []
+    ends = [plain.llf] if without_random_intercepts(data, plain.beta).slope <= 0.0 else []
     for tau in np.geomspace(0.1, 1000.0, 17):
-        for start in (plain.beta, np.sqrt(1.0 + 0.346 * tau**2) * plain.beta):
+        for start in (plain.beta, np.sqrt(1.0 + ATTENUATION * tau**2) * plain.beta):
             found = laplace.maximise(
                 Likelihood(data, fit.nodes),
                 np.append(start, np.log(tau)),
@@ -148,7 +148,10 @@ def test_each_design_is_fitted_or_refused_for_a_true_reason(first: int) -> None:
                 continue
         ended["converged"] += 1
         # per unit of each column's size: in units of 1e6, rounding alone leaves more
-        score = fit.gradient / np.append(fit.data.column_scale, 1.0)[: len(fit.gradient)]
+        score = (
+            fit.gradient
+            / np.append(np.sqrt(np.mean(rows["X"] ** 2, axis=0)), 1.0)[: len(fit.gradient)]
+        )
         assert np.max(np.abs(score)) <= 1e-8 * fit.nobs, seed
         assert np.all(np.isfinite(fit.bse[: fit.data.p])), seed
         assert fit.boundary or np.isfinite(fit.bse["tau"]), seed
@@ -243,7 +246,7 @@ def test_a_start_from_some_rows_leads_to_the_same_maximum(monkeypatch: pytest.Mo
     quick = laplace.fit(*rows)
     assert quick.converged
     assert quick.iterations <= 4
-    monkeypatch.setattr(sys.modules["laplace.fit"], "MANY_ROWS", 10**9)
+    monkeypatch.setattr(search, "STRATEGY", search.Strategy(many_rows=10**9))
     slow = laplace.fit(*rows)
     assert quick.llf == pytest.approx(slow.llf, abs=1e-8)
     # with many rows the search ends a ten-millionth of a standard error from the maximum

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
 import laplace
-from laplace.families import Array
+from laplace.families import ATTENUATION, Array
 from laplace.likelihood import Likelihood
 from laplace.newton import maximise
 from laplace.simulate import Simulated
@@ -61,6 +62,13 @@ def maximum_likelihood(data: Simulated, *, predict_error: bool = True, **options
     return _estimate(laplace.fit(*data, **options), predict_error=predict_error)
 
 
+class Stop(Enum):
+    """Why a search over tau was stopped; the value says it in words."""
+
+    BOUNDARY = "tau falls to zero"
+    UNBOUNDED = "tau rose without bound"
+
+
 def ordinary_quadrature(data: Simulated, *, nodes: int) -> Estimate:
     """Maximise the log-likelihood of the ordinary rule: nodes around zero, with scale tau.
 
@@ -71,20 +79,20 @@ def ordinary_quadrature(data: Simulated, *, nodes: int) -> Estimate:
     p = len(plain.beta)
     steps = np.append(np.full(p, np.inf), MAX_STEP_LOG_TAU)
 
-    def stop(theta: Array, at: laplace.Contribution) -> str | None:
+    def stop(theta: Array, at: laplace.Contribution) -> Stop | None:
         if theta[-1] < np.log(SMALLEST_TAU) and at.gradient[-1] < 0.0:
-            return "boundary"
-        return "tau rose without bound" if theta[-1] > np.log(LARGEST_TAU) else None
+            return Stop.BOUNDARY
+        return Stop.UNBOUNDED if theta[-1] > np.log(LARGEST_TAU) else None
 
     found = maximise(
         Likelihood(plain.data, nodes, adaptive=False),
         # coefficients grow with tau (Zeger, Liang and Albert 1988, equation 3.1)
-        np.append(plain.beta * np.sqrt(1.0 + 0.346 * FIRST_TAU**2), np.log(FIRST_TAU)),
+        np.append(plain.beta * np.sqrt(1.0 + ATTENUATION * FIRST_TAU**2), np.log(FIRST_TAU)),
         max_step=steps,
         stop=stop,
     )
     unknown = np.full(p + 1, np.nan)
-    if found.message == "boundary" or found.contribution.value < plain.llf:
+    if found.reason is Stop.BOUNDARY or found.contribution.value < plain.llf:
         value, se = np.append(plain.beta, 0.0), np.append(plain.bse.to_numpy(), np.nan)
         return Estimate(value, se, unknown, True, True, found.iterations, nodes)
     tau, se = float(np.exp(found.theta[-1])), unknown

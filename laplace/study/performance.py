@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from laplace.arguments import number
 from laplace.families import Array
-from laplace.grouped import number
 from laplace.study.runner import TAU
 
 CELL = ["scenario", "method", "estimand"]

@@ -1,0 +1,319 @@
+"""Checks of one argument each: what is wrong is said in words, with the argument's name."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Here tau squared and its inverse are exact enough, next to the information of a group, that no
+# formula overflows or cancels. Nobody's random intercepts are outside.
+SMALLEST_TAU = 1e-8
+LARGEST_TAU = 1e6
+# Beyond these, squares of a column's entries leave the range of floating point numbers.
+LARGEST_ENTRY = 1e151
+SMALLEST_ENTRY = 1e-151
+
+
+def whole_number(
+    name: str,
+    value: object,
+    *,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    of: str = "",
+    hint: str = "",
+) -> int:
+    """Return `value` as an int within the bounds, or say what is wrong.
+
+    Parameters
+    ----------
+    of : str
+        What it counts, as words that follow "a whole number".
+    hint : str
+        What can be given instead, where it is no whole number.
+    """
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number{of}, got {value!r}{hint}") from None
+    if minimum is not None and maximum is not None and not minimum <= count <= maximum:
+        raise ValueError(f"{name} must be between {minimum} and {maximum}, got {count}")
+    if minimum is not None and count < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {count}")
+    return count
+
+
+def number(name: str, value: Any, *, minimum: float | None = None) -> float:
+    """Return `value` as a finite float that is not below `minimum`, or say what is wrong."""
+    try:
+        if isinstance(value, bool | np.bool_ | str | bytes):
+            raise TypeError
+        result = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{name} must be finite, got a number beyond {np.finfo(float).max:.2g}"
+        ) from None
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not np.isfinite(result):
+        raise ValueError(f"{name} must be finite, got {result}")
+    if minimum is not None and result < minimum:
+        raise ValueError(f"{name} must be at least {minimum:g}, got {result:g}")
+    return result
+
+
+def standard_deviation(name: str, value: Any) -> float:
+    """Return `value` as 0.0, or a standard deviation in the range that is computed with."""
+    result = number(name, value, minimum=0.0)
+    if result == 0.0:
+        return 0.0  # also for -0.0
+    if not SMALLEST_TAU <= result <= LARGEST_TAU:
+        raise ValueError(
+            f"{name} must be 0, or between {SMALLEST_TAU:g} and {LARGEST_TAU:g}, got {result:g}"
+        )
+    return result
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` as True or False, or say that it is neither."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def coefficients(beta: Any, names: list[str], *, named_columns: bool = False) -> Array:
+    """Return `beta` as p finite numbers, or say what is wrong.
+
+    A Series with labels of its own goes by them where the columns of X have names, too.
+    """
+    if named_columns and isinstance(beta, pd.Series) and not _unlabelled(beta.index):
+        labels = [str(label) for label in beta.index]
+        if sorted(labels) != sorted(names):
+            raise ValueError(
+                f"beta has the labels {labels}, but the columns of X are {names}; "
+                "rename them, or pass an array to use them by position"
+            )
+        beta = beta.iloc[[labels.index(name) for name in names]]
+    vector = as_vector("beta", beta, len(names), of="columns in X", check=False)
+    bad = np.flatnonzero(~np.isfinite(vector))
+    if bad.size:
+        raise ValueError(f"beta holds {vector[bad[0]]} for {names[bad[0]]!r}; it must be finite")
+    return vector
+
+
+def _unlabelled(index: pd.Index[Any]) -> bool:
+    return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+
+
+def as_vector(
+    name: str, values: Any, length: int, of: str = "rows in X", check: bool = True
+) -> Array:
+    """Return `values` as a finite vector with an entry for each row, or each column."""
+    vector = _floats(name, values)
+    if vector.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, got shape {vector.shape}")
+    if len(vector) != length:
+        raise ValueError(f"{name} has length {len(vector)}, but there are {length} {of}")
+    if check:
+        check_finite(name, vector)
+    return vector
+
+
+def as_matrix(X: Any) -> Array:
+    """Return X as floats of two dimensions; float32 stays what it is."""
+    if isinstance(X, pd.DataFrame):
+        return (
+            np.column_stack(
+                [_floats(f"column {name!r} of X", X[name]) for name in X.columns]
+                if X.columns.is_unique
+                else [_floats(f"column {k} of X", X.iloc[:, k]) for k in range(X.shape[1])]
+            )
+            if X.shape[1]
+            else np.empty(X.shape)
+        )
+    matrix = _floats("X", X, keep_single=True)
+    if matrix.ndim != 2:
+        hint = "; for a single covariate use X.reshape(-1, 1)" if matrix.ndim == 1 else ""
+        raise ValueError(
+            f"X must have two dimensions, rows and columns, got shape {matrix.shape}{hint}"
+        )
+    return matrix
+
+
+def _floats(name: str, values: Any, keep_single: bool = False) -> Array:
+    """Return `values` as float64; NaN and infinity pass, text and objects do not."""
+    if hasattr(values, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix; use {name}.toarray()")
+    _check_mask(name, values)
+    try:
+        if values is None:
+            raise TypeError
+        array = np.asarray(values)
+        if array.dtype == object:
+            array = _floats_of_objects(array)
+        if array.dtype.kind not in "biuf":
+            raise TypeError
+        if keep_single and array.dtype == np.float32:
+            return array
+        return array.astype(np.float64, copy=False)
+    except OverflowError:
+        raise ValueError(
+            f"{name} holds a number beyond {np.finfo(float).max:.2g}, the largest of floating point"
+        ) from None
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must hold numbers only, got {_kind(values)}; "
+            "encode text and categories as numbers first"
+        ) from None
+
+
+def _floats_of_objects(array: NDArray[Any]) -> Array:
+    """Return objects as floats; pandas' NA becomes NaN, and is refused as such by the caller."""
+    flat = array.ravel()
+    if any(isinstance(value, str | bytes) for value in flat):  # even "1" is text
+        raise TypeError
+    extension = pd.array(flat)
+    if getattr(extension.dtype, "kind", "O") not in "biufO":  # dates and durations
+        raise TypeError
+    return np.asarray(extension.to_numpy(dtype=float, na_value=np.nan)).reshape(array.shape)
+
+
+def _check_mask(name: str, values: Any) -> None:
+    """Refuse a masked array with a masked entry: NumPy would hand on what is under the mask."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return
+    masked = np.argwhere(np.ma.getmaskarray(values))
+    if len(masked):
+        where = f" in row {masked[0][0]}" if values.ndim else ""
+        raise ValueError(
+            f"{name} is masked{where}{and_more(masked)}; remove or impute such rows first"
+        )
+
+
+def _kind(values: Any) -> str:
+    """Name what was given instead of numbers."""
+    dtype = getattr(values, "dtype", None)
+    if dtype is not None:
+        return f"values of type {dtype}"
+    return f"{type(values).__name__} {str(values)[:60]!r}"
+
+
+def check_finite(name: str, array: Array, columns: list[str] | None = None) -> None:
+    """Refuse NaN and infinity, naming the first place."""
+    bad = np.argwhere(~np.isfinite(array))
+    if not len(bad):
+        return
+    row = int(bad[0][0])
+    where = f"row {row}" if columns is None else f"row {row}, column {columns[bad[0][1]]!r}"
+    raise ValueError(
+        f"{name} holds {array[tuple(bad[0])]} in {where}{and_more(bad)}; remove or impute such rows"
+    )
+
+
+def check_range(matrix: Array, columns: list[str]) -> None:
+    """Refuse columns whose squares overflow or underflow."""
+    largest = np.maximum(matrix.max(axis=0), -matrix.min(axis=0))
+    small = (largest > 0.0) & (largest < SMALLEST_ENTRY)
+    wrong = np.flatnonzero(small | (largest > LARGEST_ENTRY))
+    if wrong.size:
+        raise ValueError(
+            f"X has a largest value of {largest[wrong[0]]:.3g} in column {columns[wrong[0]]!r}; "
+            f"it must be between {SMALLEST_ENTRY:g} and {LARGEST_ENTRY:g}: use another unit"
+        )
+
+
+def row_labels(groups: Any, n: int) -> pd.Index[Any]:
+    """Return each row's group label; refuse labels that are missing."""
+    _check_mask("groups", groups)
+    labels_of_rows = as_labels(groups)
+    if len(labels_of_rows) != n:
+        raise ValueError(f"groups has length {len(labels_of_rows)}, but there are {n} rows in X")
+    missing = np.flatnonzero(labels_of_rows.isna())
+    if missing.size:
+        raise ValueError(
+            f"groups has no label in row {missing[0]}{and_more(missing)}; "
+            "give every row a group, or remove such rows"
+        )
+    return labels_of_rows
+
+
+def as_labels(groups: Any) -> pd.Index[Any]:
+    """Return labels as an index; a tuple in a list is one label."""
+    if isinstance(groups, list | tuple) and all(isinstance(label, tuple) for label in groups):
+        return pd.Index(groups, dtype=object, tupleize_cols=False)
+    try:
+        dimensions = np.ndim(groups)
+    except ValueError:  # lists of different lengths
+        raise TypeError(
+            f"groups must hold labels, got {_kind(groups)}; a list is no label, but a tuple is"
+        ) from None
+    if dimensions > 1:
+        raise ValueError(
+            f"groups must have one dimension, got shape {np.shape(groups)}; where several columns "
+            "make a group, give a list of tuples, a tuple a row"
+        )
+    if dimensions == 0:
+        raise TypeError(f"groups must be a list or array, a label a row, got {_kind(groups)}")
+    dtype = getattr(groups, "dtype", None)
+    if isinstance(dtype, np.dtype) and not dtype.isnative:  # which pandas cannot sort
+        groups = np.asarray(groups).astype(dtype.newbyteorder("="))
+    labels: pd.Index[Any] = pd.Index(groups)
+    return labels
+
+
+def column_names(X: Any, names: Sequence[str] | None, p: int) -> list[str]:
+    """Return the names of the columns: the given ones, a DataFrame's own, or x0, x1, ..."""
+    if names is not None:
+        if isinstance(names, str):
+            raise TypeError(f"names must be a sequence of column names, got the string {names!r}")
+        if not isinstance(names, Sequence | np.ndarray | pd.Index | pd.Series) or isinstance(
+            names, bytes | bytearray
+        ):
+            raise TypeError(
+                f"names must be a sequence of column names, as a list, got {_kind(names)}"
+            )
+        result = [str(name) for name in names]
+        if len(result) != p:
+            raise ValueError(f"names has {len(result)} names, but X has {p} columns")
+    elif isinstance(X, pd.DataFrame):
+        result = [str(name) for name in X.columns]
+    else:
+        result = [f"x{k}" for k in range(p)]
+    if len(set(result)) < p:
+        twice = sorted({name for name in result if result.count(name) > 1})
+        raise ValueError(f"the columns of X must have different names, but {quoted(twice)} repeat")
+    return result
+
+
+def common_index(**arguments: Any) -> pd.Index[Any] | None:
+    """Return the row labels that the pandas arguments share; refuse labels that differ."""
+    first: tuple[str, pd.Index[Any]] | None = None
+    for name, argument in arguments.items():
+        if not isinstance(argument, pd.Series | pd.DataFrame):
+            continue
+        if first is None:
+            first = name, argument.index
+        elif len(argument.index) == len(first[1]) and not argument.index.equals(first[1]):
+            raise ValueError(
+                f"the index of {name} differs from that of {first[0]}: align their rows first, "
+                "or pass arrays to use them by position"
+            )
+    return None if first is None else first[1]
+
+
+def quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def and_more(places: Any) -> str:
+    """Return how many more places there are, as words that follow the first."""
+    return f" (and in {len(places) - 1} more places)" if len(places) > 1 else ""

@@ -1,0 +1,122 @@
+"""What a fit maximises, as a function of the coefficients of orthogonal columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from laplace.arguments import Array
+from laplace.basis import Basis, with_log_tau
+from laplace.contribution import AtZero, Contribution
+from laplace.families import Family, of_one_trial
+from laplace.penalties import Penalty
+from laplace.questions import Census
+from laplace.sites import Sites
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is to be fitted.
+
+    Attributes
+    ----------
+    sites : Sites
+        Where the rows are.
+    census : Census
+        Their counts and sums.
+    basis : Basis
+        Orthogonal columns.
+    tau : float or None
+        The standard deviation of the random intercepts, where it is fixed.
+    penalty : Penalty or None
+        Added to the log-likelihood; for the columns of X.
+    """
+
+    sites: Sites
+    census: Census
+    basis: Basis
+    tau: float | None
+    penalty: Penalty | None
+
+    @property
+    def tau_is_free(self) -> bool:
+        """Whether tau is estimated."""
+        return self.tau is None
+
+    @property
+    def always_inside(self) -> bool:
+        """Whether a penalty keeps all estimates finite, and tau above zero."""
+        return self.penalty is not None and self.penalty.always_inside
+
+    @property
+    def family(self) -> Family:
+        """Distribution of a single trial, or of a count."""
+        return of_one_trial(self.census.family)
+
+    @property
+    def typical(self) -> float:
+        """Linear predictor of the mean outcome; 0 where all are the same, as with a penalty."""
+        share = np.array([self.census.outcomes / self.census.trials])
+        with np.errstate(divide="ignore"):
+            typical = self.family.typical(share)
+        return typical if np.isfinite(typical) else 0.0
+
+    def objective(self, nodes: int) -> Objective:
+        """Return what is maximised with a number of nodes."""
+        return Objective(self.sites, self.basis, nodes, self.penalty)
+
+    def likelihood(self, nodes: int) -> Objective:
+        """Return that without the penalty."""
+        return Objective(self.sites, self.basis, nodes)
+
+
+class Objective:
+    """The log-likelihood as a function of the coefficients of the orthogonal columns.
+
+    Parameters
+    ----------
+    sites : Sites
+        Where the rows are.
+    basis : Basis
+        The columns.
+    nodes : int
+        Number of quadrature nodes.
+    penalty : Penalty, optional
+        Added to it; for the columns of X.
+    """
+
+    def __init__(
+        self, sites: Sites, basis: Basis, nodes: int, penalty: Penalty | None = None
+    ) -> None:
+        self.sites = sites
+        self.basis = basis
+        self.nodes = nodes
+        self._view = basis.view
+        self._jacobian = None if basis.computed else with_log_tau(basis.inverse)
+        self._penalty = penalty
+        if penalty is not None and basis.computed:
+            self._penalty = penalty.on(basis.view, basis.inverse)
+
+    def __call__(self, theta: Array) -> Contribution:
+        """Evaluate at the coefficients and log tau."""
+        return self.at(theta[:-1], float(np.exp(theta[-1])))
+
+    def at(self, coefficients: Array, tau: float) -> Contribution:
+        """Evaluate at the coefficients and tau."""
+        beta = self._beta(coefficients)
+        total = self.sites.at(beta, tau, self.nodes, self._view)
+        if self._penalty is not None:
+            total = total + self._penalty.at(beta, tau)
+        return total if self._jacobian is None else total.transformed(self._jacobian)
+
+    def without(self, coefficients: Array) -> AtZero:
+        """Evaluate without random intercepts; a penalty of tau is left out."""
+        beta = self._beta(coefficients)
+        total = self.sites.without(beta, self._view)
+        if self._penalty is not None:
+            total = total + self._penalty.at(beta, 1.0)
+        return total if self._jacobian is None else total.transformed(self._jacobian)
+
+    def _beta(self, coefficients: Array) -> Array:
+        return coefficients if self._jacobian is None else self.basis.back(coefficients)

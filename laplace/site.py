@@ -1,0 +1,468 @@
+"""The rows of one place, and its answers to the questions of a fit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+
+from laplace.arguments import Array
+from laplace.contribution import AtZero, Contribution
+from laplace.design import Design, Rows, read
+from laplace.families import Bernoulli
+from laplace.grouped import ROWS_AT_A_TIME, GroupedData
+from laplace.likelihood import Likelihood, without_random_intercepts
+from laplace.questions import (
+    ALL,
+    Census,
+    Digests,
+    Direction,
+    Jeffreys,
+    Margins,
+    Moments,
+    Question,
+    Sketch,
+    Triangle,
+    View,
+)
+
+# A margin, or a weight, is zero below this part of the largest: the tolerance of the linear
+# programming solver.
+SOLVER_TOLERANCE = 1e-7
+# A digest has so many bytes: two of a million different ones are the same with probability 3e-8.
+DIGEST_BYTES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """The rows of one place; make one with `from_arrays` or `from_formula`.
+
+    It answers the questions of `laplace.questions`: see there what the answers disclose. An answer
+    depends on the rows and the question alone. All rows of a group have to be at one site.
+
+    Attributes
+    ----------
+    data : GroupedData
+        The rows, validated and sorted by group.
+    design : Design or None
+        How a formula made the columns of X, where one did.
+    dropped : int
+        Number of rows that were left out, when asked to, for missing values.
+    """
+
+    data: GroupedData
+    design: Design | None = None
+    dropped: int = 0
+    # data of views, which are made once; they can be made again from the rows at any time
+    _views: dict[tuple[Any, ...], GroupedData] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        y: Any,
+        X: Any,
+        groups: Any,
+        *,
+        family: str = Bernoulli.name,
+        trials: Any = None,
+        offset: Any = None,
+        names: Sequence[str] | None = None,
+    ) -> Site:
+        """Check the rows, and sort them by group; the arguments are those of `laplace.fit`.
+
+        Parameters
+        ----------
+        y, X, groups, family, trials, offset, names
+            As in `laplace.fit`.
+
+        Returns
+        -------
+        Site
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described; the message names it.
+
+        Examples
+        --------
+        >>> import numpy as np, laplace
+        >>> rng = np.random.default_rng(1)
+        >>> groups = np.repeat(np.arange(40), 10)
+        >>> y = rng.random(400) < 1 / (1 + np.exp(-rng.normal(size=40)[groups]))
+        >>> here = groups < 25
+        >>> sites = [laplace.Site.from_arrays(y[k], np.ones((k.sum(), 1)), groups[k])
+        ...          for k in (here, ~here)]
+        >>> apart = laplace.fit_sites(sites, nodes=9)
+        >>> together = laplace.fit(y, np.ones((400, 1)), groups, nodes=9)
+        >>> bool(np.allclose(apart.params, together.params, rtol=1e-10))
+        True
+        """
+        return cls(
+            GroupedData.from_arrays(
+                y, X, groups, family=family, trials=trials, offset=offset, names=names
+            )
+        )
+
+    @classmethod
+    def from_formula(
+        cls,
+        formula: str,
+        data: pd.DataFrame,
+        groups: Any,
+        *,
+        family: str | None = None,
+        offset: Any = None,
+        missing: str = "raise",
+    ) -> Site:
+        """Make the columns of X from a formula; the arguments are those of `laplace.fit_formula`.
+
+        Every site needs the same levels of each category, in the same order: make such columns
+        categories with ``pandas.Categorical(values, categories=...)`` before.
+
+        Parameters
+        ----------
+        formula, data, groups, family, offset, missing
+            As in `laplace.fit_formula`.
+
+        Returns
+        -------
+        Site
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `laplace.fit_formula` does for what concerns the rows.
+        """
+        rows = read(
+            formula, data, groups, family=family, offset=offset, missing=missing, apart=True
+        )
+        return cls.of(rows)
+
+    @classmethod
+    def of(cls, rows: Rows) -> Site:
+        """Return the site of what a formula made of a DataFrame."""
+        return cls(GroupedData.from_arrays(**rows.arguments), rows.design, rows.dropped)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be made again."""
+        return {**self.__dict__, "_views": {}}
+
+    def answer(self, question: Question) -> Any:
+        """Answer a question."""
+        return question.of(self)
+
+    # what has no parameters ---------------------------------------------------------------------
+
+    def census(self, view: View = ALL, key: str = "") -> Census:
+        """Count the rows and sum their columns; see `laplace.questions.Census`."""
+        data = self._data(view)
+        unit, squares = data.column_sizes
+        design = self.design
+        return Census(
+            names=tuple(data.names),
+            family=data.family.name,
+            n=data.n,
+            m=data.m,
+            smallest=int(data.sizes.min()),
+            largest=int(data.sizes.max()),
+            outcomes=float(np.sum(data.y)),
+            trials=_sum(data.trials),
+            single=data.zero_one,
+            mixed_groups=data.mixed_groups,
+            has_offset=data.has_offset,
+            gram=data.columns.gram,
+            sums=data.columns.sums,
+            with_offset=data.products(data.offset) if data.has_offset else np.zeros(data.p),
+            plain=data.columns.plain,
+            unit=unit,
+            squares=squares,
+            only_group=repr(data.labels.tolist()[0]) if data.m == 1 else "",
+            coding=() if design is None else design.coding,
+            stateful=() if design is None else design.stateful,
+            labels=tuple(_digest(key, [str(label).encode()]) for label in data.labels)
+            if key
+            else (),
+        )
+
+    def triangle(self, view: View, scale: Array, beta: Array) -> Triangle:
+        """Decompose X / scale, or the weighted columns at `beta` if it is not empty."""
+        if len(beta):
+            return Triangle(self._weighted(view, beta)[1])
+        return Triangle(_decomposed(self._data(view), scale)[1])
+
+    def moments(self, view: View = ALL) -> Moments:
+        """Return mean and variance of each column, over trials."""
+        data = self._data(view)
+        X, trials = np.asarray(data.X, dtype=float), data.trials
+        unit = np.abs(X).max(axis=0)
+        unit[unit == 0.0] = 1.0  # taken out first, so that squares cannot overflow
+        mean = np.average(X, axis=0, weights=trials)
+        centred = (X - mean) / unit
+        variance = np.average(centred**2, axis=0, weights=trials)
+        return Moments(_sum(trials), mean, unit, variance, X.min(axis=0), X.max(axis=0))
+
+    # the likelihood -----------------------------------------------------------------------------
+
+    def without(self, view: View, beta: Array) -> AtZero:
+        """Evaluate the model without random intercepts."""
+        return without_random_intercepts(self._data(view), beta)
+
+    def at(self, view: View, beta: Array, tau: float, nodes: int) -> Contribution:
+        """Evaluate the log-likelihood."""
+        return Likelihood(self._data(view), nodes).at(beta, tau)
+
+    # separation, and the soft penalty -----------------------------------------------------------
+
+    def margins(self, view: View, direction: Array) -> Margins:
+        """Project the signed rows on a direction."""
+        data = self._data(view)
+        projected = data.family.directions(data.y, np.asarray(data.X, dtype=float)) @ direction
+        positive = projected > SOLVER_TOLERANCE * np.abs(projected).max()
+        return Margins(
+            float(projected.min()), float(projected.max()), int(positive.sum()), len(projected)
+        )
+
+    def direction(self, view: View, triangle: Array, scale: Array) -> Direction:
+        """Search a separating direction by linear programming, and one with few columns.
+
+        Exact: a direction d along which no row's likelihood falls and some rows' rise for ever
+        (Albert and Anderson 1984); for 0/1 outcomes, (2 y - 1) x'd >= 0 in every row and > 0 in
+        some. The orthogonal basis decides whether there is one: columns that are nearly
+        combinations of others, as a year beside a constant, leave margins in the columns of X that
+        the solver takes for zero.
+
+        References
+        ----------
+        Albert, A. and Anderson, J. A. (1984). On the existence of maximum likelihood estimates in
+        logistic regression models. Biometrika 71, 1-10.
+        """
+        data = self._data(view)
+        orthogonal = self._orthogonal(view, triangle)
+        signed = data.family.directions(data.y, orthogonal)
+        search = _widest_margin
+        found = search(signed)
+        complete = found is not None
+        if found is None:
+            search = _largest_total_margin
+            found = search(signed)
+        if found is None:
+            return Direction(np.zeros(data.p), False, 0)
+        strict = int(np.sum(signed @ found > SOLVER_TOLERANCE))
+
+        def separates(weights: Array) -> bool:
+            margins = signed @ (triangle @ (weights / scale))
+            margins = margins / np.abs(margins).max()
+            return bool(np.min(margins) > (0.0 if complete else -SOLVER_TOLERANCE))
+
+        # the columns of X name it, where they can: their direction uses as few as it needs
+        weights = search(data.family.directions(data.y, data.X / scale))
+        if weights is None or not separates(weights):
+            weights = np.asarray(np.linalg.inv(triangle) @ found) * scale
+        clean = np.where(np.abs(weights) > SOLVER_TOLERANCE * np.abs(weights).max(), weights, 0.0)
+        weights = (clean if separates(clean) else weights) / scale
+        return Direction(weights / np.abs(weights).max(), complete, strict)
+
+    def jeffreys(self, view: View, beta: Array, triangle: Array) -> Jeffreys:
+        """Sum what the derivatives of the soft penalty are made of."""
+        data = self._data(view)
+        X, family = np.asarray(data.X, dtype=float), data.family
+        eta = X @ beta + data.offset
+        b_2 = family.b_2(eta)
+        q, own = self._weighted(view, beta)
+        if not np.array_equal(own, triangle):
+            q = _solved(triangle, np.sqrt(b_2)[:, None] * X)
+        leverage = np.sum(q**2, axis=1)
+        safe = np.where(b_2 > 0.0, b_2, 1.0)
+        b_3, b_4 = family.b_3(eta) / safe, family.b_4(eta) / safe
+        return Jeffreys(
+            X.T @ (b_3 * leverage),
+            X.T @ ((b_4 * leverage)[:, None] * X),
+            np.array([q.T @ ((b_3 * X[:, k])[:, None] * q) for k in range(data.p)]),
+        )
+
+    # what two fits share ------------------------------------------------------------------------
+
+    def digests(self, key: str) -> Digests:
+        """Return keyed digests of the rows in the order in which they were given."""
+        data = self.data
+
+        def digest(rows: NDArray[Any]) -> tuple[str]:
+            return (_digest(key, [np.ascontiguousarray(rows).tobytes()]),)
+
+        return Digests(
+            digest(self._as_given(data.y)),
+            digest(self._as_given(data.offset)),
+            digest(self._as_given(data.family.largest(data.y))),
+            digest(self._partition()),
+        )
+
+    def sketch(self, key: str, rows: int, scale: Array) -> Sketch:
+        """Sum the rows of X / scale with random signs, so many times."""
+        data = self.data
+        seed = _digest(key, [self._as_given(data.y).tobytes(), self._partition().tobytes()])
+        signs = np.random.default_rng(int(seed, 16)).integers(0, 2, (rows, data.n), dtype=np.int8)
+        total = np.zeros((rows, data.p))
+        for first in range(0, data.n, ROWS_AT_A_TIME):
+            part = slice(first, first + ROWS_AT_A_TIME)
+            total += (2.0 * signs[:, data.order[part]] - 1.0) @ (data.X[part] / scale)
+        return Sketch(total / np.sqrt(rows))
+
+    def _partition(self) -> NDArray[np.int64]:
+        """Return the number of each row's group, counted in the order in which they come."""
+        codes, _ = pd.factorize(self._as_given(self.data.codes))
+        return codes.astype(np.int64)
+
+    def _as_given(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return what there is for each row in the user's order."""
+        result = np.empty_like(rows)
+        result[self.data.order] = rows
+        return result
+
+    # after the fit, at the site -----------------------------------------------------------------
+
+    def modes(self, beta: Array, tau: float) -> tuple[Array, Array]:
+        """Return the mode of each group's random intercept and its standard deviation.
+
+        Parameters
+        ----------
+        beta : ndarray of shape (p,)
+            Coefficients.
+        tau : float
+            Standard deviation of the random intercepts.
+
+        Returns
+        -------
+        mode, sd : ndarray of shape (m,)
+            In the order of the labels; zero at tau = 0.
+        """
+        if tau == 0.0:
+            return np.zeros(self.data.m), np.zeros(self.data.m)
+        return Likelihood(self.data).modes(beta, tau)
+
+    def random_effects(self, fit: Any) -> pd.DataFrame:
+        """Return the mode of the random intercept of each group here, with a fit in hand.
+
+        Parameters
+        ----------
+        fit : Fit
+            Of this site and others.
+
+        Returns
+        -------
+        DataFrame
+            As `laplace.Fit.random_effects`.
+        """
+        effects: pd.DataFrame = fit.at(self).random_effects
+        return effects
+
+    def predict(self, fit: Any, *arguments: Any, **options: Any) -> pd.Series:
+        """Predict with a fit in hand, also for the groups here.
+
+        Parameters
+        ----------
+        fit : Fit
+            Of this site and others.
+        *arguments, **options
+            Those of `laplace.Fit.predict`.
+        """
+        means: pd.Series = fit.at(self).predict(*arguments, **options)
+        return means
+
+    # views --------------------------------------------------------------------------------------
+
+    def _data(self, view: View) -> GroupedData:
+        """Return the rows of a view, in its columns."""
+        if view is ALL:
+            return self.data
+        key = (view.every, view.rows, None if view.triangle is None else view.triangle.tobytes())
+        if key not in self._views:
+            self._views[key] = self._made(view)
+        return self._views[key]
+
+    def _made(self, view: View) -> GroupedData:
+        data = self.data
+        if view.every > 1 or view.rows:
+            groups = np.arange(0, data.m, view.every)
+            data = data.some(groups, view.rows or int(data.sizes.max()))
+        if view.triangle is None:
+            return data
+        rows = View(view.every, view.rows)
+        return data.with_columns(self._orthogonal(rows, view.triangle))
+
+    def _orthogonal(self, view: View, triangle: Array) -> Array:
+        """Return the columns of X R^-1.
+
+        Where R is the triangle of these rows alone, they are those of their own decomposition.
+        """
+        data = self._data(view)
+        scale = self.census(view).scale * np.sqrt(data.n)
+        q, own = _decomposed(data, scale)
+        if np.array_equal(own * scale / np.sqrt(data.n), triangle):
+            return np.asarray(q * np.sqrt(data.n))
+        return _solved(triangle, np.asarray(data.X, dtype=float))
+
+    def _weighted(self, view: View, beta: Array) -> tuple[Array, Array]:
+        """Decompose the columns, weighted by the root of b'' without random intercepts."""
+        data = self._data(view)
+        X = np.asarray(data.X, dtype=float)
+        q, r = np.linalg.qr(np.sqrt(data.family.b_2(X @ beta + data.offset))[:, None] * X)
+        return np.asarray(q), np.asarray(r)
+
+
+def _decomposed(data: GroupedData, scale: Array) -> tuple[Array, Array]:
+    """Return the QR decomposition of X / scale."""
+    q, r = np.linalg.qr(data.X / scale)
+    return np.asarray(q), np.asarray(r)
+
+
+def _solved(triangle: Array, rows: Array) -> Array:
+    """Return the rows times the inverse of a triangle, each to rounding."""
+    return np.ascontiguousarray(solve_triangular(triangle, rows.T, trans="T", check_finite=False).T)
+
+
+def _sum(rows: Array) -> float:
+    """Sum an array, which may be a single number for all rows."""
+    if rows.strides == (0,):
+        return float(len(rows) * rows[0])
+    return float(np.sum(rows))
+
+
+def _digest(key: str, parts: Sequence[bytes]) -> str:
+    """Return the keyed digest of some bytes."""
+    digest = hashlib.blake2b(key=key.encode(), digest_size=DIGEST_BYTES)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+# Linear programs ----------------------------------------------------------------------------------
+
+
+def _widest_margin(signed: Array) -> Array | None:
+    """Return the direction whose smallest margin is largest; None where that is not positive."""
+    n, p = signed.shape
+    objective = np.append(np.zeros(p), -1.0)
+    constraints = np.column_stack([-signed, np.ones(n)])  # margin of every row at least t
+    return _minimised(objective, constraints, p)
+
+
+def _largest_total_margin(signed: Array) -> Array | None:
+    """Return the direction of largest mean margin, none negative; None where all are zero."""
+    return _minimised(-signed.mean(axis=0), -signed, signed.shape[1])
+
+
+def _minimised(objective: Array, constraints: Array, p: int) -> Array | None:
+    """Minimise the objective in a box; return the first p variables if it falls below zero."""
+    from scipy.optimize import linprog
+
+    result = linprog(objective, A_ub=constraints, b_ub=np.zeros(len(constraints)), bounds=(-1, 1))
+    if result.x is None or result.fun is None:  # zero is feasible, so only the solver can fail
+        raise ArithmeticError(f"the search for a separating direction failed: {result.message}")
+    return np.asarray(result.x[:p]) if -result.fun > SOLVER_TOLERANCE else None

@@ -1,0 +1,239 @@
+"""Places that hold the rows of whole groups: all are asked, and their answers are added."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, is_dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from laplace.arguments import Array, quoted
+from laplace.contribution import AtZero, Contribution
+from laplace.questions import (
+    ALL,
+    AskAt,
+    AskCensus,
+    AskDigests,
+    AskDirection,
+    AskJeffreys,
+    AskMargins,
+    AskMoments,
+    AskSketch,
+    AskTriangle,
+    AskWithout,
+    Census,
+    Digests,
+    Direction,
+    Jeffreys,
+    Margins,
+    Moments,
+    Sketch,
+    Triangle,
+    View,
+)
+
+Ask = Callable[[Sequence[Any], Any], Iterable[Any]]
+
+
+def ask_each(parts: Sequence[Any], question: Any) -> list[Any]:
+    """Put a question to one place after the other."""
+    return [part.answer(question) for part in parts]
+
+
+class Sites:
+    """Places that hold the rows of whole groups; asks all of them, and adds their answers.
+
+    Parameters
+    ----------
+    parts : sequence
+        Places: of `Site`, or of anything with a method `answer`, that takes a question and returns
+        its answer.
+    names : sequence of str, optional
+        Their names, for messages; by default "site 1", "site 2", ...
+    ask : callable, optional
+        Puts a question to all parts, and returns their answers in the same order: a loop by
+        default, or a map over a cluster, or a messenger. Answers are added in that order.
+
+    Attributes
+    ----------
+    rounds : int
+        How many questions were put so far. A question goes to all places at once.
+    numbers : int
+        How many numbers the places sent, all together.
+    """
+
+    def __init__(
+        self, parts: Sequence[Any], *, names: Sequence[str] | None = None, ask: Ask = ask_each
+    ) -> None:
+        self.parts = list(parts)
+        self.names = (
+            [f"site {k + 1}" for k in range(len(self.parts))] if names is None else list(names)
+        )
+        if not self.parts:
+            raise ValueError("sites must hold at least one site")
+        if len(self.names) != len(self.parts):
+            raise ValueError(f"names has {len(self.names)} names, but there are {len(self)} sites")
+        self._ask = ask
+        self._rounds: Counter[str] = Counter()
+        self._sizes: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    @property
+    def rounds(self) -> int:
+        """How many questions were put so far."""
+        return self._rounds.total()
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the places sent so far, all together."""
+        return sum(count * self._sizes[name] for name, count in self._rounds.items())
+
+    def each(self, question: Any) -> list[Any]:
+        """Put a question to all places; return their answers, one each."""
+        answers = list(self._ask(self.parts, question))
+        if len(answers) != len(self.parts):
+            raise ValueError(
+                f"{len(self.parts)} sites were asked, but {len(answers)} answers came back"
+            )
+        name = type(question).__name__
+        self._rounds[name] += 1
+        if name not in self._sizes:
+            self._sizes[name] = sum(_numbers(answer) for answer in answers)
+        return answers
+
+    def total(self, question: Any) -> Any:
+        """Put a question to all places; return the sum of their answers."""
+        answers = self.each(question)
+        return answers[0] if len(answers) == 1 else reduce(add, answers)
+
+    # the questions, in short -------------------------------------------------------------------
+
+    def census(self, view: View = ALL, key: str = "") -> Census:
+        """Ask for counts and sums; places that disagree are refused, by their names.
+
+        Raises
+        ------
+        ValueError
+            If they differ in their columns, the order of these, the family or the levels of a
+            category; if a transformation takes its constants from the rows of each place; or if, as
+            the digests of a key tell, a group is at two places.
+        """
+        answers = self.each(AskCensus(view, key))
+        if len(answers) > 1:
+            check_agreement(self.names, answers)
+        total: Census = reduce(add, answers)
+        return total
+
+    def triangle(self, scale: Array, view: View = ALL, beta: Array | None = None) -> Array:
+        """Ask for the triangle of X / scale, or of the weighted columns at `beta`."""
+        answer: Triangle = self.total(
+            AskTriangle(view, scale, np.empty(0) if beta is None else beta)
+        )
+        return answer.r
+
+    def moments(self, view: View = ALL) -> Moments:
+        """Ask for the mean and the variance of each column."""
+        answer: Moments = self.total(AskMoments(view))
+        return answer
+
+    def without(self, beta: Array, view: View = ALL) -> AtZero:
+        """Ask for the log-likelihood without random intercepts."""
+        answer: AtZero = self.total(AskWithout(view, beta))
+        return answer
+
+    def at(self, beta: Array, tau: float, nodes: int, view: View = ALL) -> Contribution:
+        """Ask for the log-likelihood; at tau = 0, that without random intercepts."""
+        answer: Contribution = self.total(AskAt(view, beta, tau, nodes))
+        return answer
+
+    def margins(self, direction: Array, view: View = ALL) -> Margins:
+        """Ask for the margins along a direction."""
+        answer: Margins = self.total(AskMargins(view, direction))
+        return answer
+
+    def direction(self, triangle: Array, scale: Array, view: View = ALL) -> Direction:
+        """Ask the only place for a separating direction."""
+        answer: Direction = self.total(AskDirection(view, triangle, scale))
+        return answer
+
+    def jeffreys(self, beta: Array, triangle: Array, view: View = ALL) -> Jeffreys:
+        """Ask for the sums of the soft penalty's derivatives."""
+        answer: Jeffreys = self.total(AskJeffreys(view, beta, triangle))
+        return answer
+
+    def digests(self, key: str) -> Digests:
+        """Ask for keyed digests of the rows."""
+        answer: Digests = self.total(AskDigests(key))
+        return answer
+
+    def sketch(self, key: str, rows: int, scale: Array) -> Array:
+        """Ask for random signed sums of the rows of X / scale."""
+        answer: Sketch = self.total(AskSketch(key, rows, scale))
+        return answer.sums
+
+
+def _numbers(answer: Any) -> int:
+    """Count the numbers and texts of an answer."""
+    if isinstance(answer, np.ndarray):
+        return int(answer.size)
+    if is_dataclass(answer):
+        return sum(_numbers(getattr(answer, field.name)) for field in fields(answer))
+    return sum(map(_numbers, answer)) if isinstance(answer, tuple) else 1
+
+
+def check_agreement(names: Sequence[str], answers: Sequence[Census]) -> None:
+    """Refuse places whose rows cannot be parts of one data set."""
+    first = answers[0]
+    for name, other in zip(names[1:], answers[1:], strict=True):
+        both = f"{names[0]} and {name}"
+        if other.family != first.family:
+            raise ValueError(
+                f"{both} have different families: {first.family!r} and {other.family!r}; binomial "
+                "outcomes need trials at every site"
+            )
+        if other.names != first.names:
+            raise ValueError(_different_columns(both, first.names, other.names))
+        for mine, theirs in zip(first.coding, other.coding, strict=False):
+            if mine != theirs:
+                raise ValueError(
+                    f"{both} code a category differently: {mine}, and {theirs}; give every site "
+                    "the same levels, in the same order"
+                )
+    stateful = [text for answer in answers for text in answer.stateful]
+    if stateful:
+        raise ValueError(
+            f"{quoted(sorted(set(stateful)))} would take constants from the rows of each site, so "
+            "that the columns would differ between sites; transform the columns before, with "
+            "constants that the sites agree on"
+        )
+    places: dict[str, str] = {}
+    for name, answer in zip(names, answers, strict=True):
+        for digest in answer.labels:
+            if places.setdefault(digest, name) != name:
+                raise ValueError(
+                    f"{places[digest]} and {name} have rows of the same group; all rows of a group "
+                    "must be at one site"
+                )
+
+
+def _different_columns(both: str, first: tuple[str, ...], other: tuple[str, ...]) -> str:
+    """Say how the columns of two places differ."""
+    if sorted(first) == sorted(other):
+        return (
+            f"{both} have the same columns in a different order: {quoted(first)}, and "
+            f"{quoted(other)}; give them in the same order"
+        )
+    missing = [name for name in first if name not in other]
+    extra = [name for name in other if name not in first]
+    parts = [f"only the first has {quoted(missing)}"] if missing else []
+    parts += [f"only the second has {quoted(extra)}"] if extra else []
+    return (
+        f"{both} have different columns: {' and '.join(parts)}; give every site the same columns, "
+        "and the same levels of each category"
+    )
