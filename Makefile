@@ -51,7 +51,7 @@ serve: book  ## show the book at http://localhost:8000 (PORT=8000)
 test: $(STAMP)  ## run all tests, and every notebook against its stored outputs
 	@$(PY) -m pytest -q -n auto --dist loadscope --durations 10 \
 	  --doctest-modules --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval.cfg \
-	  tests laplace notebooks/*.ipynb
+	  tests laplace notebooks/compendium notebooks/*.ipynb
 
 notebooks: $(STAMP)  ## compute every notebook again, in place
 	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \
@@ -69,7 +69,7 @@ timings: $(STAMP)  ## time the engine's parts, beside the last time; for its dev
 	@$(PY) -m pytest -q benchmarks --benchmark-autosave --benchmark-compare
 
 study: $(STAMP)  ## run the Monte Carlo study, half an hour on two cores; stopped, it goes on
-	@$(PY) -m laplace.study --output notebooks/data/monte_carlo.parquet $(OPTIONS)
+	@$(PY) -m compendium.study --output notebooks/data/monte_carlo.parquet $(OPTIONS)
 
 lint: $(STAMP)  ## check format, style and types
 	@$(PY) -m ruff format --check .

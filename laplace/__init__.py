@@ -39,7 +39,7 @@ Symbol                              Name                Shape   Meaning
 
 from importlib.metadata import version
 
-from laplace import datasets, derivatives, families, penalties, published, quadrature, simulate
+from laplace import derivatives, families, penalties, quadrature, simulate
 from laplace.batch import fit_many
 from laplace.contribution import Contribution
 from laplace.fit import ConvergenceWarning, fit, fit_sites
@@ -64,7 +64,6 @@ __all__ = [
     "SeparationError",
     "Site",
     "Sites",
-    "datasets",
     "derivatives",
     "families",
     "fit",
@@ -74,7 +73,6 @@ __all__ = [
     "loglik",
     "maximise",
     "penalties",
-    "published",
     "quadrature",
     "simulate",
 ]

@@ -43,9 +43,10 @@ def fit_many(
     Examples
     --------
     >>> import laplace
-    >>> designs = [laplace.simulate.published_two_sites(seed) for seed in (1, 2)]
+    >>> designs = [laplace.simulate.random_intercepts([20] * 30, [-0.5, 1.0], 1.0, seed=seed)
+    ...            for seed in (1, 2)]
     >>> [round(fit.llf, 4) for fit in laplace.fit_many(designs, tau=1)]
-    [-72.1423, -42.7345]
+    [-346.7299, -324.2695]
     """
     if errors not in ("raise", "return"):
         raise ValueError(f"errors must be 'raise' or 'return', got {errors!r}")

@@ -67,12 +67,12 @@ def fit_formula(
 
     Examples
     --------
-    >>> import laplace
-    >>> data = laplace.datasets.toenail()
-    >>> fit = laplace.fit_formula("outcome ~ treatment * month", data, groups="patient", nodes=25)
-    >>> fit.params.round(3).to_dict()  # doctest: +NORMALIZE_WHITESPACE
-    {'Intercept': -1.615, 'treatment[T.terbinafine]': -0.16, 'month': -0.391,
-     'treatment[T.terbinafine]:month': -0.137, 'tau': 4.0}
+    >>> import pandas as pd, laplace
+    >>> drawn = laplace.simulate.random_intercepts([20] * 30, [-0.5, 1.0], 1.0)
+    >>> data = pd.DataFrame({"y": drawn.y, "dose": drawn.X[:, 1], "ward": drawn.groups})
+    >>> fit = laplace.fit_formula("y ~ dose", data, groups="ward", nodes=25)
+    >>> fit.params.round(3).to_dict()
+    {'Intercept': -0.541, 'dose': 0.983, 'tau': 1.228}
     """
     options = checked(nodes, tau, penalty, strength)
     rows = read(formula, data, groups, family=family, offset=offset, missing=missing)

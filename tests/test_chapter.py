@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import sympy as sp
+from compendium import symbolic
 from latex import parse
 
-from laplace import derivatives, quadrature, symbolic
+from laplace import derivatives, quadrature
 from laplace.families import Bernoulli
 
 CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "02_derivation.ipynb"

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from compendium import datasets
+from compendium.datasets import DATASETS, cbpp, contraception, in_r, toenail
 
 import laplace
-from laplace.datasets import DATASETS, cbpp, contraception, in_r, toenail
 
 NAMES = list(DATASETS)
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ FITS = [(name, int(nodes)) for name in NAMES for nodes in in_r(name)["maximum"]]
 
 
 def load(name: str) -> pd.DataFrame:
-    data: pd.DataFrame = getattr(laplace.datasets, name)()
+    data: pd.DataFrame = getattr(datasets, name)()
     return data
 
 
@@ -58,7 +58,7 @@ def test_rows_and_columns_are_as_described(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_they_are_the_files_that_r_fitted(name: str) -> None:
     data, reference = load(name), in_r(name)
-    content = files("laplace.datasets").joinpath(f"{name}.csv").read_bytes()
+    content = (datasets.DATA / f"{name}.csv").read_bytes()
     content = content.replace(b"\r\n", b"\n")  # git may change the line ends
     assert hashlib.md5(content, usedforsecurity=False).hexdigest() == reference["md5"]
     assert list(data.columns) == list(reference["columns"])
@@ -233,3 +233,13 @@ def test_on_the_toenail_data_25_nodes_are_not_enough() -> None:
     assert abs(value["100"] - settled) < 1e-7
     assert value["3"] < value["1"]
     assert value["5"] < value["1"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_source_and_licence_stand_beside_the_file(name: str) -> None:
+    text = (datasets.DATA / f"{name}.md").read_text(encoding="utf-8")
+    known = DATASETS[name]
+    for part in (known.title, known.source, known.carried_by, known.licence):
+        assert part in text
+    for column in known.columns:
+        assert f"| {column.name} | {column.meaning} |" in text

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from compendium import datasets
 from designs import REFERENCE, many_groups, numerical_derivative, relative_error
 from scipy.special import gammaln
 
@@ -75,7 +76,7 @@ def reference() -> dict[str, Any]:
 def rows_in_r(name: str) -> Design:
     """Return the rows that R fitted."""
     if name == "cbpp":
-        data = laplace.datasets.cbpp()
+        data = datasets.cbpp()
         X = pd.DataFrame({f"period{k}": (data["period"] == k) * 1.0 for k in "234"})
         y, groups = data["incidence"], data["herd"]
         options: dict[str, Any] = {"family": "binomial", "trials": data["size"].to_numpy()}

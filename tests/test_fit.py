@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from compendium import datasets, published
 from designs import lme4, many_groups, reference_design
 from scipy.stats import norm
 
@@ -19,9 +20,9 @@ Y, X, GROUPS = many_groups(8, groups=30)
 
 def toenail_design() -> tuple[pd.Series, pd.DataFrame, pd.Series]:
     """Return y, X and groups: treatment, month and their interaction, as in the R script."""
-    data = laplace.datasets.toenail()
+    data = datasets.toenail()
     treated = (data["treatment"] == "terbinafine").astype(float)
-    columns = laplace.datasets.in_r("toenail")["terms"]
+    columns = datasets.in_r("toenail")["terms"]
     design = pd.concat(
         [pd.Series(1.0, index=data.index), treated, data["month"], treated * data["month"]], axis=1
     )
@@ -67,7 +68,7 @@ def test_score_is_zero_at_the_maximum(nodes: int) -> None:
 
 
 def test_published_data_with_tau_fixed() -> None:
-    data = laplace.simulate.published_two_sites()
+    data = published.two_sites()
     fit = laplace.fit(*data, tau=1)
     assert fit.converged
     assert np.max(np.abs(fit.gradient)) <= 1e-8
@@ -104,7 +105,7 @@ def test_boundary_in_r(nodes: int) -> None:
 
 
 def test_boundary_of_the_published_data(recwarn: pytest.WarningsRecorder) -> None:
-    data = laplace.simulate.published_two_sites()
+    data = published.two_sites()
     fit = laplace.fit(*data)
     assert fit.boundary
     assert fit.tau == 0.0
@@ -475,7 +476,7 @@ def test_only_auto_is_a_word_for_nodes() -> None:
 
 
 def test_auto_nodes_stay_at_laplace_where_it_is_enough() -> None:
-    data = laplace.simulate.published_two_sites()
+    data = published.two_sites()
     assert laplace.fit(*data, tau=1, nodes="auto").nodes == 1
     assert laplace.fit(*data, nodes="auto").boundary
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from compendium import datasets
 from designs import REFERENCE, many_groups
 
 import laplace
@@ -46,7 +47,7 @@ def test_no_intercept() -> None:
 
 
 def test_successes_of_trials_on_the_left() -> None:
-    herds = laplace.datasets.cbpp()
+    herds = datasets.cbpp()
     fit = laplace.fit_formula("incidence / size ~ period", herds, groups="herd")
     design = np.column_stack([np.ones(len(herds)), *(herds["period"] == k for k in "234")])
     base = laplace.fit(

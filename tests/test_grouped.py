@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from compendium import published
 from designs import many_groups
 from scipy.sparse import csr_array
 
@@ -240,7 +241,7 @@ def test_bad_tau(tau: object, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         laplace.fit(Y, X, GROUPS, tau=tau)
     with pytest.raises(error, match=words):
-        laplace.published.fit(Y, X, GROUPS, tau=tau)
+        published.fit(Y, X, GROUPS, tau=tau)
 
 
 @pytest.mark.filterwarnings("error")

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from compendium import datasets
 from designs import REFERENCE, built_penalty, many_groups, reference_design
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
@@ -465,7 +466,7 @@ def test_kinds_agree_where_tau_is_zero() -> None:
 
 
 def test_kinds_after_a_formula() -> None:
-    data = laplace.datasets.toenail()
+    data = datasets.toenail()
     fit = laplace.fit_formula("outcome ~ treatment * month", data, groups="patient")
     rows = data.iloc[:3]
     typical, marginal = fit.predict(rows), fit.predict(rows, kind="marginal")

@@ -7,10 +7,10 @@ import re
 
 import numpy as np
 import pytest
+from compendium.interactive import SIZES, TAUS, Explorer, explorer
+from compendium.plots import COLOURS
 
 from laplace import derivatives, quadrature
-from laplace.interactive import SIZES, TAUS, Explorer, explorer
-from laplace.plots import COLOURS
 
 BETA = np.zeros(1)
 SMALL = {"rows": 3, "events": 1, "tau": 2.0, "sizes": [2, 3], "taus": [0.5, 2.0]}

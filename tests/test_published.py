@@ -6,35 +6,36 @@ import json
 
 import numpy as np
 import pytest
+from compendium import published
+from compendium.published import ERRORS
 from designs import REFERENCE
 
 import laplace
-from laplace import derivatives, published
-from laplace.published import ERRORS
+from laplace import derivatives
 
 PRINTED = published.PRINTED_BETA
 DECIMALS = published.PRINTED_DECIMALS
 
 
 def test_the_data_are_the_published_ones() -> None:
-    data = laplace.simulate.published_two_sites()
+    data = published.two_sites()
     np.testing.assert_array_equal(data.beta.round(DECIMALS), published.PRINTED_TRUTH)
     assert data.X.shape == (2000, 10)
     assert np.bincount(data.groups).tolist() == [1000, 1000]
 
 
 def test_the_replay_gives_the_printed_digits() -> None:
-    fit = published.fit(*laplace.simulate.published_two_sites())
+    fit = published.fit(*published.two_sites())
     np.testing.assert_array_equal(fit.beta.round(DECIMALS), PRINTED)
     assert fit.converged
     np.testing.assert_array_equal(np.asarray(published.fit()), fit.beta)
-    whole = published.fit(laplace.simulate.published_two_sites())
+    whole = published.fit(published.two_sites())
     np.testing.assert_array_equal(whole.beta, fit.beta)
 
 
 def test_the_replay_is_not_a_maximum() -> None:
     """The true score at the printed coefficients, and the distance to the maximum."""
-    data = laplace.simulate.published_two_sites()
+    data = published.two_sites()
     score = laplace.loglik(*data, PRINTED, 1.0).gradient[:-1]
     assert np.max(np.abs(score)) == pytest.approx(0.476, abs=5e-4)
     fit = laplace.fit(*data, tau=1)
@@ -43,7 +44,7 @@ def test_the_replay_is_not_a_maximum() -> None:
 
 @pytest.mark.parametrize("tau", [0.5, 1.0, 2.0])
 def test_with_every_error_corrected_it_is_the_maximum(tau: float) -> None:
-    data = laplace.simulate.published_two_sites(rows_per_site=200, covariates=3)
+    data = published.two_sites(rows_per_site=200, covariates=3)
     corrected = published.fit(*data, tau=tau, correct="all")
     truth = laplace.fit(*data, tau=tau)
     assert corrected.converged
@@ -54,7 +55,7 @@ def test_with_every_error_corrected_it_is_the_maximum(tau: float) -> None:
 
 def test_every_error_changes_a_formula() -> None:
     """Correcting one error changes a formula of a site, or the search; and only towards truth."""
-    group = laplace.simulate.published_two_sites(rows_per_site=40, covariates=2, sites=1)
+    group = published.two_sites(rows_per_site=40, covariates=2, sites=1)
     x, y, beta, tau = group.X, group.y, np.array([0.1, -0.2]), 2.0
     u = derivatives.mode(x, y, beta, tau)
     formulas = {
@@ -85,7 +86,7 @@ def test_every_error_changes_a_formula() -> None:
 
 def test_the_sign_alone_decides_at_tau_one() -> None:
     """At tau = 1 the score has one error; the others change the path, not where it ends."""
-    data = laplace.simulate.published_two_sites()
+    data = published.two_sites()
     truth = laplace.fit(*data, tau=1).beta
     sign_corrected = published.fit(*data, correct="third_derivatives")
     np.testing.assert_allclose(sign_corrected.beta, truth, rtol=1e-9)
@@ -95,7 +96,7 @@ def test_the_sign_alone_decides_at_tau_one() -> None:
 
 
 def test_divergence_is_said() -> None:
-    data = laplace.simulate.published_two_sites(seed=3, rows_per_site=8, covariates=4)
+    data = published.two_sites(seed=3, rows_per_site=8, covariates=4)
     fit = published.fit(*data)
     assert not fit.converged
 

@@ -17,9 +17,9 @@ def test_the_example_gives_the_output_shown() -> None:
     match = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
     assert match is not None
     code, shown = match.groups()
-    assert sum(bool(line.strip()) for line in code.splitlines()) == 6
+    assert sum(bool(line.strip()) for line in code.splitlines()) == 7  # as the README says
     output = io.StringIO()
-    with contextlib.redirect_stdout(output):
+    with contextlib.redirect_stdout(output), contextlib.chdir(ROOT):
         exec(compile(code, "README.md", "exec"), {})
     trimmed = [line.rstrip() for line in output.getvalue().splitlines()]
     assert trimmed == [line.rstrip() for line in shown.splitlines()]

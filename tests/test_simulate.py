@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from compendium.simulate import two_sites
 
 import laplace
-from laplace.simulate import published_two_sites, random_intercepts
+from laplace.simulate import random_intercepts
 
 
 def test_unpacks_into_the_arguments_of_fit() -> None:
-    data = published_two_sites(rows_per_site=50, covariates=2)
+    data = two_sites(rows_per_site=50, covariates=2)
     y, X, groups = data
     assert y is data.y
     assert X is data.X
@@ -19,28 +20,28 @@ def test_unpacks_into_the_arguments_of_fit() -> None:
 
 
 def test_sizes_and_seed() -> None:
-    data = published_two_sites(seed=7, rows_per_site=30, covariates=4, sites=5)
+    data = two_sites(seed=7, rows_per_site=30, covariates=4, sites=5)
     assert data.X.shape == (150, 4)
     assert np.bincount(data.groups).tolist() == [30] * 5
-    again = published_two_sites(seed=7, rows_per_site=30, covariates=4, sites=5)
+    again = two_sites(seed=7, rows_per_site=30, covariates=4, sites=5)
     np.testing.assert_array_equal(again.X, data.X)
     np.testing.assert_array_equal(again.y, data.y)
-    assert not np.array_equal(published_two_sites(seed=8, rows_per_site=30).y, data.y[:60])
+    assert not np.array_equal(two_sites(seed=8, rows_per_site=30).y, data.y[:60])
 
 
 def test_the_published_experiment_has_no_site_effect() -> None:
-    data = published_two_sites()
+    data = two_sites()
     assert np.all(data.intercepts == 0.0)
     assert np.all(data.noise > 0.0)
 
 
 def test_site_intercepts_leave_the_design_as_it_is() -> None:
-    base, drawn = published_two_sites(), published_two_sites(site_intercepts=True, tau=2.0)
+    base, drawn = two_sites(), two_sites(site_intercepts=True, tau=2.0)
     np.testing.assert_array_equal(drawn.beta, base.beta)
     np.testing.assert_array_equal(drawn.X[:1000], base.X[:1000])
     assert np.all(drawn.noise == 0.0)
     assert np.all(drawn.intercepts != 0.0)
-    doubled = published_two_sites(site_intercepts=True, tau=4.0)
+    doubled = two_sites(site_intercepts=True, tau=4.0)
     np.testing.assert_allclose(doubled.intercepts, 2 * drawn.intercepts)
 
 
@@ -73,7 +74,7 @@ def test_random_intercepts_take_a_generator() -> None:
 )
 def test_bad_arguments(arguments: dict, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        published_two_sites(**arguments)
+        two_sites(**arguments)
 
 
 def test_bad_designs() -> None:

@@ -17,9 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-
-from laplace.simulate import Simulated, small_groups
-from laplace.study import (
+from compendium.simulate import small_groups
+from compendium.study import (
     METHODS,
     SCENARIOS,
     DamagedResultsWarning,
@@ -32,7 +31,9 @@ from laplace.study import (
     results,
     save,
 )
-from laplace.study.__main__ import main
+from compendium.study.__main__ import main
+
+from laplace.simulate import Simulated
 
 SMALL = "groups-50x2-tau1-prev20"
 SITES = "sites-2x30-tau1"
@@ -166,9 +167,8 @@ def test_a_dask_cluster_gives_the_same(unbroken, tmp_path):
 
 
 def test_linear_algebra_keeps_to_one_thread_until_the_last_part_is_done():
+    from compendium.study.runner import one_thread
     from threadpoolctl import threadpool_info
-
-    from laplace.study.runner import one_thread
 
     def most():
         return max(pool["num_threads"] for pool in threadpool_info())
@@ -189,7 +189,15 @@ def parts_in(folder: Path) -> list[Path]:
 
 
 def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(unbroken, tmp_path):
-    command = [sys.executable, "-m", "laplace.study", "--folder", str(tmp_path), "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "compendium.study",
+        "--folder",
+        str(tmp_path),
+        "--workers",
+        "2",
+    ]
     command += ["--scenarios", *STUDY["scenarios"], "--methods", *STUDY["methods"]]
     command += ["--replicates", str(STUDY["replicates"])]
     running = subprocess.Popen(command, start_new_session=True)
@@ -309,7 +317,7 @@ def test_parts_of_other_code_are_not_taken_up(tmp_path, monkeypatch):
 
 
 def test_a_users_function_is_part_of_the_definition(tmp_path):
-    source = "from laplace.simulate import small_groups\ndef draw(seed):\n    "
+    source = "from compendium.simulate import small_groups\ndef draw(seed):\n    "
     hashes = []
     for tau in (1, 2):
         path = tmp_path / f"own{tau}.py"

@@ -6,15 +6,16 @@ import itertools
 
 import numpy as np
 import pytest
+from compendium import published, simulate
+from compendium.simulate import published_setting, small_groups, two_sites
+from compendium.study import A_DOZEN, METHODS, SCENARIOS, Study, as_published, designs
 
 import laplace
-from laplace import published, simulate
-from laplace.simulate import published_setting, published_two_sites, small_groups
-from laplace.study import A_DOZEN, METHODS, SCENARIOS, Study, as_published, designs
+from laplace.simulate import Simulated
 
 SMALL = small_groups(50, 5, 1.0, 0.2, seed=3)
 DESIGNS = {
-    "published": published_two_sites(),
+    "published": two_sites(),
     "setting": published_setting(10, 30, 2.0, seed=4),
     "small": small_groups(20, 5, 1.0, 0.2, seed=3),
 }
@@ -141,7 +142,7 @@ def test_ignoring_sites_is_logistic_regression():
 def test_site_dummies_are_an_effect_a_site(with_intercept):
     data = published_setting(10, 500, 1.0, seed=2)
     X = data.X if with_intercept else data.X[:, 1:]
-    given = simulate.Simulated(data.y, X, data.groups, data.beta, data.intercepts, data.noise)
+    given = Simulated(data.y, X, data.groups, data.beta, data.intercepts, data.noise)
     estimate = METHODS["site-dummies"](given)
     # every site an effect of its own; the intercept is their average
     dummies = (data.groups[:, None] == np.arange(10)).astype(float)

@@ -10,12 +10,13 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+from compendium import symbolic
+from compendium.symbolic import BETA_1, BETA_2, TAU, Point
 from designs import Group, relative_error
 
 import laplace
-from laplace import derivatives, symbolic
+from laplace import derivatives
 from laplace.families import NAMES, Family, named
-from laplace.symbolic import BETA_1, BETA_2, TAU, Point
 
 # 50 sizes from 1 to 1,000, in two geometric progressions: rows cost time, so that few are large
 SIZES = [*np.geomspace(1, 220, 48).round().astype(int), 470, 1000]

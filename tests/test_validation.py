@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from compendium.validation import GROUPS, ROWS_OF_A_GROUP, TAU, predicted_shifts, random_design
 
 import laplace
-from laplace.validation import GROUPS, ROWS_OF_A_GROUP, TAU, predicted_shifts, random_design
 
 COLUMNS = ["rows", "groups", "tau", "outcome", "parameter", "predicted", "actual", "ratio"]
 
@@ -58,12 +58,12 @@ def test_designs_are_drawn_as_described() -> None:
 
 def test_a_design_without_an_estimate_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the outcomes of every design are separated by its slope."""
-    import laplace.validation
+    import compendium.validation
 
     def separated(seed: int, number: int) -> tuple[laplace.simulate.Simulated, float]:
         data, tau = random_design(seed, number)
         y = (data.X[:, 1] > 0).astype(float)
         return type(data)(y, data.X, data.groups, data.beta, data.intercepts, data.noise), tau
 
-    monkeypatch.setattr(laplace.validation, "random_design", separated)
+    monkeypatch.setattr(compendium.validation, "random_design", separated)
     assert list(predicted_shifts(2)["outcome"]) == ["no estimate", "no estimate"]

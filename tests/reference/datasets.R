@@ -1,10 +1,10 @@
-# Writes laplace/datasets/cbpp.csv and contraception.csv from the R packages lme4 and mlmRev.
+# Writes notebooks/data/cbpp.csv and contraception.csv from the R packages lme4 and mlmRev.
 # Run from the root of the repository:  Rscript tests/reference/datasets.R
 # (toenail.R does the same for the third data set, from HSAUR3.)
 
 write_rows <- function(rows, name) {
   stopifnot(!anyNA(rows))
-  out <- file(sprintf("laplace/datasets/%s.csv", name), "wb")  # binary: the same line ends anywhere
+  out <- file(sprintf("notebooks/data/%s.csv", name), "wb")  # binary: the same line ends anywhere
   write.csv(rows, out, row.names = FALSE, quote = FALSE, eol = "\n")
   close(out)
 }

@@ -1,7 +1,7 @@
 # Reference values for binomial and Poisson outcomes, from lme4 and from R's own integrate().
 #
 # Run from the root of the repository:  Rscript tests/reference/families.R     (ten seconds)
-# Reads   laplace/datasets/cbpp.csv; tests/reference/lme4.R, for the functions that both scripts need
+# Reads   notebooks/data/cbpp.csv; tests/reference/lme4.R, for the functions that both scripts need
 # Writes  tests/reference/counts.csv, families.json    (the same bytes each time)
 # Needs   lme4, and nothing that does not come with it.
 #
@@ -199,7 +199,7 @@ counts_csv <- function(path) {
   write_csv(data.frame(y, x1, x2, exposure, group), path)
 }
 
-herds <- with(read.csv("laplace/datasets/cbpp.csv"), data.frame(
+herds <- with(read.csv("notebooks/data/cbpp.csv"), data.frame(
   y = incidence, trials = size, period = factor(period), group = herd))
 events <- counts_csv("tests/reference/counts.csv")
 binomial_data <- as_data(cbind(y, trials - y) ~ period + (1 | group), "binomial", herds,

@@ -2,8 +2,8 @@
 # the numbers that the chapter on real data shows beside its own.
 #
 # Run from the root of the repository:  Rscript tests/reference/fits.R         (three minutes)
-# Reads   laplace/datasets/*.csv; tests/reference/lme4.R, for the functions that both scripts need
-# Writes  laplace/datasets/fits.json                              (the same bytes each time)
+# Reads   notebooks/data/*.csv; tests/reference/lme4.R, for the functions that both scripts need
+# Writes  notebooks/data/fits.json                              (the same bytes each time)
 # Needs   lme4, glmmTMB, and nothing that does not come with them.
 #
 # fits.json
@@ -56,7 +56,7 @@ H_TMB <- 2e-3  # of glmmTMB's exact gradient, differenced once
 # ---- The data and the calls --------------------------------------------------------------------
 
 read_rows <- function(name) {
-  read.csv(sprintf("laplace/datasets/%s.csv", name), stringsAsFactors = TRUE)
+  read.csv(sprintf("notebooks/data/%s.csv", name), stringsAsFactors = TRUE)
 }
 
 toenail <- read_rows("toenail")
@@ -182,7 +182,7 @@ values_of <- function(name) {
   best <- by_nodes(function(K) maximum(data, called[[as.character(K)]], K))
   last <- best[[length(best)]]
   c(list(call = paste(trimws(deparse(model$call, width.cutoff = 500)), collapse = " "),
-         md5 = unname(tools::md5sum(sprintf("laplace/datasets/%s.csv", name))),
+         md5 = unname(tools::md5sum(sprintf("notebooks/data/%s.csv", name))),
          columns = about_columns(model$frame), terms = as.list(colnames(data$X)),
          rows = nrow(data$X), groups = length(unique(data$group)),
          log_coefficients = data$log_coefficients, saturated = data$saturated),
@@ -198,6 +198,6 @@ values <- c(
     newton_steps = NEWTON_STEPS)),
   sapply(names(MODELS), values_of, simplify = FALSE))
 
-out <- file("laplace/datasets/fits.json", "wb")
+out <- file("notebooks/data/fits.json", "wb")
 writeLines(to_json(values), out, sep = "\n")
 close(out)

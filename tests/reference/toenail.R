@@ -1,4 +1,4 @@
-# Writes laplace/datasets/toenail.csv from the R package HSAUR3.
+# Writes notebooks/data/toenail.csv from the R package HSAUR3.
 # Run from the root of the repository:  Rscript tests/reference/toenail.R
 
 data("toenail", package = "HSAUR3")
@@ -16,6 +16,6 @@ stopifnot(
   as.numeric(rows$month) == toenail$time  # the text gives R's numbers back, bit for bit
 )
 
-out <- file("laplace/datasets/toenail.csv", "wb")  # binary: the line ends are the same everywhere
+out <- file("notebooks/data/toenail.csv", "wb")  # binary: the line ends are the same everywhere
 write.csv(rows, out, row.names = FALSE, quote = FALSE, eol = "\n")
 close(out)

@@ -1,6 +1,6 @@
 r"""The published algorithm for many groups at once, all its errors kept.
 
-`laplace.published` is the record: one site at a time, one function a formula. This is the same
+`compendium.published` is the record: one site at a time, one function a formula. This is the same
 arithmetic in compiled loops, as thousands of data sets need it. The matrices of a group,
 :math:`\sum_j b^{(r)} x_j x_j'`, enter with a scalar weight, so that one weighted cross-product sums
 them over all groups. A test holds the two together.
@@ -15,9 +15,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 
-from laplace.families import Array
-from laplace.grouped import GroupedData
-from laplace.published import (
+from compendium.published import (
     FIRST_MODE,
     MODE_STEPS,
     ROUNDS,
@@ -25,12 +23,17 @@ from laplace.published import (
     TOLERANCE,
     PublishedFit,
 )
+from laplace.families import Array
+from laplace.grouped import GroupedData
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _compiled(function: _Function) -> _Function:
-    return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
+    return cast(
+        _Function,
+        njit(cache=True, nogil=True, error_model="numpy")(function),
+    )
 
 
 def fit(data: GroupedData) -> PublishedFit:
@@ -44,7 +47,7 @@ def fit(data: GroupedData) -> PublishedFit:
     Returns
     -------
     PublishedFit
-        What `laplace.published.fit` returns.
+        What `compendium.published.fit` returns.
     """
     beta, modes = np.zeros(data.p), np.full(data.m, FIRST_MODE)
     ends = np.append(data.starts, data.n)
@@ -55,7 +58,9 @@ def fit(data: GroupedData) -> PublishedFit:
         for _ in range(STEPS_PER_ROUND):
             l_1, l_2 = derivatives(data.y, data.X, ends, modes, beta)
             try:
-                with np.errstate(all="ignore"):  # where it diverges, `converged` says so
+                with np.errstate(
+                    all="ignore"
+                ):  # where it diverges, `converged` says so
                     delta = np.linalg.solve(l_2.T, l_1)
             except np.linalg.LinAlgError:
                 delta = np.full_like(beta, np.nan)
@@ -67,7 +72,9 @@ def fit(data: GroupedData) -> PublishedFit:
             beta = beta - delta
             steps += 1
         change = float(np.max(np.abs(beta - before)))
-    return PublishedFit(beta, modes, steps, small and change < 1e3 * TOLERANCE)
+    return PublishedFit(
+        beta, modes, steps, small and change < 1e3 * TOLERANCE
+    )
 
 
 @_compiled
@@ -81,7 +88,9 @@ def _b(eta: float) -> tuple[float, float, float, float]:
 
 
 @_compiled
-def _search_modes(y: Array, X: Array, ends: Any, beta: Array, modes: Array) -> None:
+def _search_modes(
+    y: Array, X: Array, ends: Any, beta: Array, modes: Array
+) -> None:
     """Search for each mode from where it is; keep the value before the last update."""
     eta = X @ beta
     for i in range(len(modes)):
@@ -100,10 +109,12 @@ def _search_modes(y: Array, X: Array, ends: Any, beta: Array, modes: Array) -> N
 
 
 @_compiled
-def derivatives(y: Array, X: Array, ends: Any, modes: Array, beta: Array) -> tuple[Array, Array]:
+def derivatives(
+    y: Array, X: Array, ends: Any, modes: Array, beta: Array
+) -> tuple[Array, Array]:
     """Return the published l' and l'', summed over the groups, at tau = 1.
 
-    Names are those of `laplace.published.Site`. Rows ends[i] to ends[i + 1] are those of group i.
+    Names are those of `compendium.published.Site`. Rows ends[i] to ends[i + 1] are those of group i.
     """
     p = X.shape[1]
     l_1, l_2 = np.zeros(p), np.zeros((p, p))
@@ -127,7 +138,9 @@ def derivatives(y: Array, X: Array, ends: Any, modes: Array, beta: Array) -> tup
                 l_1[k] += residual * X[j, k]
                 g_ub[k] -= b_2 * X[j, k]
                 g_uub[k] += b_3 * X[j, k]
-                g_uuub[k] += (2.0 * b_3 - b_4) * X[j, k]  # without 2 b_3 it would be right
+                g_uuub[k] += (2.0 * b_3 - b_4) * X[
+                    j, k
+                ]  # without 2 b_3 it would be right
         # mu_bb = (mu_b mu_b' g_uuu + 2 mu_b g_uub' + g_ubb) / D, and it counts `weight` times
         weight = (0.5 * (g_uuu + 1.0) / D + g_u) / D
         of_mu = weight * g_uuu + 0.5 * g_uuuu / D - D
@@ -136,11 +149,17 @@ def derivatives(y: Array, X: Array, ends: Any, modes: Array, beta: Array) -> tup
             first[k] = g_uuu * mu_b[k] + g_uub[k]
             l_1[k] += 0.5 / D * first[k] + g_u * mu_b[k]
             # ... with the rest of omega_bb / omega - omega_b omega_b' / omega^2
-            right[k] = of_mu * mu_b[k] + 2.0 * weight * g_uub[k] + 0.5 / D * g_uuub[k]
+            right[k] = (
+                of_mu * mu_b[k]
+                + 2.0 * weight * g_uub[k]
+                + 0.5 / D * g_uuub[k]
+            )
             right[k] += 2.0 * g_ub[k]
         for k in range(p):
             for l in range(p):  # noqa: E741
-                l_2[k, l] += 0.5 / D**2 * first[k] * first[l] + mu_b[k] * right[l]
+                l_2[k, l] += (
+                    0.5 / D**2 * first[k] * first[l] + mu_b[k] * right[l]
+                )
         for j in range(ends[i], ends[i + 1]):
             of_row = weight * row_3[j] - row_2[j]
             for k in range(p):

@@ -23,7 +23,7 @@ try:
     from matplotlib.ticker import MaxNLocator
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        f"laplace.plots needs {missing.name}: install the extra, pip install '.[plots]' in a clone"
+        f"compendium.plots needs {missing.name}: install the extra, pip install '.[plots]' in a clone"
     ) from missing
 
 from laplace import derivatives, quadrature
@@ -38,7 +38,12 @@ COLOURS = {
     "one arm": "#555555",
     "other arm": "#009E73",
 }
-MARKERS = {"truth": "_", "laplace": "o", "quadrature": "s", "published": "D"}
+MARKERS = {
+    "truth": "_",
+    "laplace": "o",
+    "quadrature": "s",
+    "published": "D",
+}
 FEW_GROUPS = 20  # so many labels fit below an axis
 ROOM_FOR_LABEL = 1.4  # ratio of two numbers on a logarithmic axis whose labels do not touch
 # The methods of the study: those above as they are, the others told apart by marker, too.
@@ -87,7 +92,9 @@ def show_as_svg() -> None:
 def save_svg(figure: Figure, path: Path) -> None:
     """Write a figure as SVG; the same figure gives the same file."""
     with mpl.rc_context(STYLE):
-        figure.savefig(path, format="svg", metadata=NO_DATE, bbox_inches="tight")
+        figure.savefig(
+            path, format="svg", metadata=NO_DATE, bbox_inches="tight"
+        )
 
 
 def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -101,7 +108,9 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return styled
 
 
-def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
+def _figure(
+    rows: int, columns: int, height: float, **options: Any
+) -> tuple[Figure, Any]:
     """Return a figure of the book's width, and its axes."""
     layout = ConstrainedLayoutEngine(hspace=0.06)
     figure = Figure(figsize=(WIDTH, height), layout=layout)
@@ -121,7 +130,10 @@ def _node_ticks(ax: Any, nodes: pd.Index) -> None:
 
 @_styled
 def integrand(
-    groups: Mapping[str, tuple[Array, Array]], beta: Array, tau: float, nodes: int
+    groups: Mapping[str, tuple[Array, Array]],
+    beta: Array,
+    tau: float,
+    nodes: int,
 ) -> Figure:
     """Draw the integrand of each group, its Laplace Gaussian and the nodes of the adaptive rule.
 
@@ -150,10 +162,16 @@ def integrand(
         gaussian = np.exp(-0.5 * ((u - mode) / omega) ** 2)
         at = quadrature.adaptive_nodes(x, y, beta, tau, nodes)
         at = at[(at > u[0]) & (at < u[-1])]
-        height = np.exp([derivatives.g(x, y, v, beta, tau) - top for v in at])
-        ax.fill_between(u, curve, color=COLOURS["faint"], alpha=0.3, linewidth=0)
+        height = np.exp(
+            [derivatives.g(x, y, v, beta, tau) - top for v in at]
+        )
+        ax.fill_between(
+            u, curve, color=COLOURS["faint"], alpha=0.3, linewidth=0
+        )
         ax.plot(u, curve, color=COLOURS["truth"], label="integrand")
-        ax.plot(u, gaussian, "--", color=COLOURS["laplace"], label="Laplace")
+        ax.plot(
+            u, gaussian, "--", color=COLOURS["laplace"], label="Laplace"
+        )
         ax.vlines(at, 0, height, color=COLOURS["quadrature"], linewidth=1.2)
         ax.plot(
             at,
@@ -163,14 +181,21 @@ def integrand(
             markersize=5,
             label=f"{nodes} nodes",
         )
-        ax.set(title=title, ylim=(0, 1.08), yticks=[0, 1], ylabel="relative height")
+        ax.set(
+            title=title,
+            ylim=(0, 1.08),
+            yticks=[0, 1],
+            ylabel="relative height",
+        )
     axes[-1, 0].set_xlabel("random intercept u")
     axes[0, 0].legend(loc="upper right")
     return figure
 
 
 @_styled
-def quadrature_error(errors: pd.DataFrame, ylabel: str = "error of the log-likelihood") -> Figure:
+def quadrature_error(
+    errors: pd.DataFrame, ylabel: str = "error of the log-likelihood"
+) -> Figure:
     """Draw an absolute error against the number of nodes, of the ordinary and the adaptive rule.
 
     Parameters
@@ -221,7 +246,9 @@ def quadrature_error(errors: pd.DataFrame, ylabel: str = "error of the log-likel
 
 
 @_styled
-def errors_by_group(errors: Mapping[str, pd.DataFrame], kinds: pd.Series) -> Figure:
+def errors_by_group(
+    errors: Mapping[str, pd.DataFrame], kinds: pd.Series
+) -> Figure:
     """Draw each group's absolute error against the number of nodes, a panel a rule.
 
     Parameters
@@ -240,22 +267,48 @@ def errors_by_group(errors: Mapping[str, pd.DataFrame], kinds: pd.Series) -> Fig
     ValueError
         If there are more than three kinds.
     """
-    figure, axes = _figure(len(errors), 1, 2.9 * len(errors), sharex=True, sharey=True)
-    colours = {"ordinary": COLOURS["faint"], "adaptive": COLOURS["quadrature"]}
+    figure, axes = _figure(
+        len(errors), 1, 2.9 * len(errors), sharex=True, sharey=True
+    )
+    colours = {
+        "ordinary": COLOURS["faint"],
+        "adaptive": COLOURS["quadrature"],
+    }
     lines = dict(zip(kinds.unique(), ["-", ":", "--"], strict=False))
     if len(lines) < kinds.nunique():
         raise ValueError(
             f"kinds must be of at most {len(lines)} kinds, got {kinds.nunique()}: "
             "put some of them together"
         )
-    for ax, (name, table) in zip(np.atleast_1d(axes), errors.items(), strict=True):
+    for ax, (name, table) in zip(
+        np.atleast_1d(axes), errors.items(), strict=True
+    ):
         for kind, line in lines.items():
             members = table.loc[:, kinds == kind]
             place = members.index.to_numpy(dtype=float)
-            ax.plot(place, members, line, color=colours[name], linewidth=0.5, alpha=0.25)
+            ax.plot(
+                place,
+                members,
+                line,
+                color=colours[name],
+                linewidth=0.5,
+                alpha=0.25,
+            )
             middle = members.median(axis=1)
-            ax.plot(place, middle, line, color=COLOURS["truth"], linewidth=2.2, label=kind)
-        ax.set(title=f"{name} rule", xscale="log", yscale="log", ylabel="error of a group")
+            ax.plot(
+                place,
+                middle,
+                line,
+                color=COLOURS["truth"],
+                linewidth=2.2,
+                label=kind,
+            )
+        ax.set(
+            title=f"{name} rule",
+            xscale="log",
+            yscale="log",
+            ylabel="error of a group",
+        )
         _node_ticks(ax, table.index)
     first = np.atleast_1d(axes)[0]
     first.legend(title="median of the groups", loc="lower left")
@@ -282,9 +335,22 @@ def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
     predicted, actual = shifts["predicted"].abs(), shifts["actual"].abs()
     both = pd.concat([predicted, actual])
     ends = np.array([both.min() / 1.5, both.max() * 1.5])
-    ax.fill_between(ends, ends / factor, ends * factor, color=COLOURS["faint"], alpha=0.25)
+    ax.fill_between(
+        ends,
+        ends / factor,
+        ends * factor,
+        color=COLOURS["faint"],
+        alpha=0.25,
+    )
     ax.plot(ends, ends, color=COLOURS["truth"], linewidth=1)
-    ax.plot(actual, predicted, ".", color=COLOURS["laplace"], markersize=5, alpha=0.5)
+    ax.plot(
+        actual,
+        predicted,
+        ".",
+        color=COLOURS["laplace"],
+        markersize=5,
+        alpha=0.5,
+    )
     ax.set(
         xscale="log",
         yscale="log",
@@ -297,7 +363,9 @@ def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
 
 
 @_styled
-def by_nodes(estimates: pd.DataFrame, reference: float, ylabel: str) -> Figure:
+def by_nodes(
+    estimates: pd.DataFrame, reference: float, ylabel: str
+) -> Figure:
     """Draw an estimate against the number of nodes, of the ordinary and the adaptive rule.
 
     Parameters
@@ -314,14 +382,23 @@ def by_nodes(estimates: pd.DataFrame, reference: float, ylabel: str) -> Figure:
     Figure
     """
     figure, ax = _figure(1, 1, 3.4)
-    ax.axhline(reference, color=COLOURS["truth"], linewidth=1, label="many nodes")
+    ax.axhline(
+        reference, color=COLOURS["truth"], linewidth=1, label="many nodes"
+    )
     lines = {
         "ordinary": (":", "v", COLOURS["faint"]),
         "adaptive": ("-", MARKERS["quadrature"], COLOURS["quadrature"]),
     }
     for name, (line, marker, colour) in lines.items():
         curve = estimates[name].dropna()
-        ax.plot(curve.index, curve, line, marker=marker, color=colour, label=f"{name} rule")
+        ax.plot(
+            curve.index,
+            curve,
+            line,
+            marker=marker,
+            color=colour,
+            label=f"{name} rule",
+        )
     if 1 in estimates.index:
         value = estimates.loc[1, "adaptive"]
         ax.plot(
@@ -359,8 +436,20 @@ def remainder(errors: pd.DataFrame) -> Figure:
         colour, curve = COLOURS[kind], errors[name]
         ax.plot(curve.index, curve, MARKERS[kind], color=colour, label=name)
         guide = curve.iloc[-1] * (curve.index[-1] / curve.index) ** order
-        ax.plot(curve.index, guide, "-", color=colour, linewidth=1, label=f"slope −{order}")
-    ax.set(xscale="log", yscale="log", xlabel="rows of the group", ylabel="error")
+        ax.plot(
+            curve.index,
+            guide,
+            "-",
+            color=colour,
+            linewidth=1,
+            label=f"slope −{order}",
+        )
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="rows of the group",
+        ylabel="error",
+    )
     ax.legend()
     return figure
 
@@ -402,7 +491,8 @@ def corrections(shifts: pd.DataFrame) -> Figure:
 
 @_styled
 def coefficients(
-    estimates: Mapping[str, tuple[ArrayLike, ArrayLike | None]], names: Sequence[str]
+    estimates: Mapping[str, tuple[ArrayLike, ArrayLike | None]],
+    names: Sequence[str],
 ) -> Figure:
     """Draw estimates of the same coefficients side by side, with intervals where there are.
 
@@ -421,7 +511,9 @@ def coefficients(
     places = np.arange(len(names), dtype=float)
     offsets = np.linspace(-0.27, 0.27, len(estimates))
     ax.axhline(0, color=COLOURS["faint"], linewidth=0.8)
-    for shift, (label, (values, half)) in zip(offsets, estimates.items(), strict=True):
+    for shift, (label, (values, half)) in zip(
+        offsets, estimates.items(), strict=True
+    ):
         kind = label.split()[0].rstrip(",").lower()
         ax.errorbar(
             places if kind == "truth" else places + shift,
@@ -472,7 +564,11 @@ def profile(curves: Mapping[str, pd.Series]) -> Figure:
             xytext=(8, 10),
             textcoords="offset points",
         )
-        ax.set(title=title, xlabel="τ", ylim=(None, curve.max() + 0.12 * np.ptp(curve)))
+        ax.set(
+            title=title,
+            xlabel="τ",
+            ylim=(None, curve.max() + 0.12 * np.ptp(curve)),
+        )
     axes[0, 0].set_ylabel("profile log-likelihood")
     return figure
 
@@ -495,10 +591,26 @@ def random_effects(effects: pd.DataFrame, group: str = "groups") -> Figure:
     figure, ax = _figure(1, 1, 3.6)
     ordered = effects.sort_values("mode", kind="stable")
     place = np.arange(len(ordered))
-    low, high = ordered["mode"] - 2 * ordered["sd"], ordered["mode"] + 2 * ordered["sd"]
+    low, high = (
+        ordered["mode"] - 2 * ordered["sd"],
+        ordered["mode"] + 2 * ordered["sd"],
+    )
     few = len(ordered) <= FEW_GROUPS
-    ax.vlines(place, low, high, color=COLOURS["laplace"], alpha=0.35, linewidth=3 if few else 1)
-    ax.plot(place, ordered["mode"], ".", color=COLOURS["laplace"], markersize=9 if few else 4)
+    ax.vlines(
+        place,
+        low,
+        high,
+        color=COLOURS["laplace"],
+        alpha=0.35,
+        linewidth=3 if few else 1,
+    )
+    ax.plot(
+        place,
+        ordered["mode"],
+        ".",
+        color=COLOURS["laplace"],
+        markersize=9 if few else 4,
+    )
     ax.axhline(0, color=COLOURS["truth"], linewidth=0.8)
     if few:
         ax.set_xticks(place, ordered.index.astype(str))
@@ -522,15 +634,25 @@ def curves(fitted: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     Figure
     """
     figure, ax = _figure(1, 1, 3.6)
-    for name, line in zip(fitted.columns, ["-", "--", "-.", ":"], strict=False):
-        ax.plot(fitted.index, fitted[name], line, color=COLOURS["laplace"], label=str(name))
+    for name, line in zip(
+        fitted.columns, ["-", "--", "-.", ":"], strict=False
+    ):
+        ax.plot(
+            fitted.index,
+            fitted[name],
+            line,
+            color=COLOURS["laplace"],
+            label=str(name),
+        )
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
     ax.legend(title=fitted.columns.name)
     return figure
 
 
 @_styled
-def proportions(observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str) -> Figure:
+def proportions(
+    observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str
+) -> Figure:
     """Draw observed proportions over time and the fitted population average, a colour an arm.
 
     Parameters
@@ -545,10 +667,27 @@ def proportions(observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str) -> Fi
     Figure
     """
     figure, ax = _figure(1, 1, 3.6)
-    styles = [("o", "-", COLOURS["one arm"]), ("^", "--", COLOURS["other arm"])]
-    for arm, (marker, line, colour) in zip(observed.columns, styles, strict=False):
-        ax.plot(observed.index, observed[arm], marker, color=colour, label=f"{arm}, observed")
-        ax.plot(fitted.index, fitted[arm], line, color=colour, label=f"{arm}, fitted")
+    styles = [
+        ("o", "-", COLOURS["one arm"]),
+        ("^", "--", COLOURS["other arm"]),
+    ]
+    for arm, (marker, line, colour) in zip(
+        observed.columns, styles, strict=False
+    ):
+        ax.plot(
+            observed.index,
+            observed[arm],
+            marker,
+            color=colour,
+            label=f"{arm}, observed",
+        )
+        ax.plot(
+            fitted.index,
+            fitted[arm],
+            line,
+            color=colour,
+            label=f"{arm}, fitted",
+        )
     ax.set(xlabel="months", ylabel=ylabel, ylim=(0, None))
     ax.legend()
     return figure
@@ -571,7 +710,10 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
     """
     height = 0.55 * len(peers)
     figure, (above, below) = _figure(
-        2, 1, 5.0 + height, gridspec_kw={"height_ratios": [1.2 + height, 2.6]}
+        2,
+        1,
+        5.0 + height,
+        gridspec_kw={"height_ratios": [1.2 + height, 2.6]},
     )
     places = np.arange(len(peers))
     for k, name in enumerate(peers.columns):
@@ -596,7 +738,10 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
     above.tick_params(axis="y", length=0)
     above.grid(axis="y", color=COLOURS["faint"], alpha=0.4)
     above.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2)
-    for name, line, filled in (("as drawn", "-", True), ("sorted", "--", False)):
+    for name, line, filled in (
+        ("as drawn", "-", True),
+        ("sorted", "--", False),
+    ):
         if name in growth.columns:
             curve = growth[name].dropna()
             below.plot(
@@ -609,9 +754,19 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
                 label=f"rows {name}",
             )
     if len(growth):
-        rows, top = growth.index.to_numpy(dtype=float), growth.iloc[-1].min()
+        rows, top = (
+            growth.index.to_numpy(dtype=float),
+            growth.iloc[-1].min(),
+        )
         guide = top * rows / rows[-1]
-        below.plot(rows, guide, ":", color=COLOURS["faint"], zorder=0, label="in proportion")
+        below.plot(
+            rows,
+            guide,
+            ":",
+            color=COLOURS["faint"],
+            zorder=0,
+            label="in proportion",
+        )
     below.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds")
     below.legend()
     return figure
@@ -644,7 +799,9 @@ def by_scenario(
     """
     value, mcse, *marks = (table[name].unstack("method") for name in table)
     names = list(dict.fromkeys(table.index.get_level_values("scenario")))
-    figure, ax = _figure(1, 1, 1.3 + len(names) * (0.16 + 0.13 * value.shape[1]))
+    figure, ax = _figure(
+        1, 1, 1.3 + len(names) * (0.16 + 0.13 * value.shape[1])
+    )
     ax.axvline(reference, color=COLOURS["truth"], linewidth=1)
     offsets = np.linspace(-0.32, 0.32, value.shape[1])
     low, high = limits
@@ -712,26 +869,40 @@ def by_design(
     Figure
     """
     row, column, along = designs.columns
-    rows, columns, places = (sorted(designs[name].unique()) for name in designs.columns)
+    rows, columns, places = (
+        sorted(designs[name].unique()) for name in designs.columns
+    )
     figure, axes = _figure(
-        len(rows), len(columns), 2.1 * len(rows) + 0.8, squeeze=False, sharex=True, sharey=True
+        len(rows),
+        len(columns),
+        2.1 * len(rows) + 0.8,
+        squeeze=False,
+        sharex=True,
+        sharey=True,
     )
     methods = list(dict.fromkeys(table.index.get_level_values("method")))
     offsets = np.linspace(-0.2, 0.2, len(methods))
     low, high = limits
-    for (i, a), (k, b) in itertools.product(enumerate(rows), enumerate(columns)):
+    for (i, a), (k, b) in itertools.product(
+        enumerate(rows), enumerate(columns)
+    ):
         ax = axes[i, k]
         ax.axhline(reference, color=COLOURS["truth"], linewidth=1)
-        cell = designs[(designs[row] == a) & (designs[column] == b)].sort_values(along)
+        cell = designs[
+            (designs[row] == a) & (designs[column] == b)
+        ].sort_values(along)
         at = np.searchsorted(places, cell[along])
         for shift, method in zip(offsets, methods, strict=True):
             colour, marker = _look(method)
             value, mcse, *marks = (
-                table[name].xs(method, level="method").reindex(cell.index) for name in table
+                table[name].xs(method, level="method").reindex(cell.index)
+                for name in table
             )
             place = at + shift
             bar = Z_95 * mcse.mask((value < low) | (value > high))
-            ax.vlines(place, value - bar, value + bar, color=colour, linewidth=1.6)
+            ax.vlines(
+                place, value - bar, value + bar, color=colour, linewidth=1.6
+            )
             ax.plot(
                 place,
                 value.clip(low, high),
@@ -745,7 +916,10 @@ def by_design(
             for mark in marks:
                 _hollow(ax, place, value.clip(low, high), mark)
         ax.set_title(f"{column} = {b:g}, {row} = {a:g}", fontsize=11)
-        ax.set(xticks=range(len(places)), xticklabels=[f"{place:g}" for place in places])
+        ax.set(
+            xticks=range(len(places)),
+            xticklabels=[f"{place:g}" for place in places],
+        )
         ax.set_ylim(low, high)
     for ax in axes[-1]:
         ax.set_xlabel(along)
@@ -763,7 +937,9 @@ def _look(method: str) -> tuple[str, str]:
 def _hollow(ax: Any, x: ArrayLike, y: ArrayLike, which: pd.Series) -> None:
     """Take the middle out of some markers; what is missing is none of them."""
     inside = (which == 1).to_numpy()
-    if not inside.any():  # a line without points that is not clipped has no place in a layout
+    if (
+        not inside.any()
+    ):  # a line without points that is not clipped has no place in a layout
         return
     ax.plot(
         np.asarray(x)[inside],
@@ -779,7 +955,12 @@ def _hollow(ax: Any, x: ArrayLike, y: ArrayLike, which: pd.Series) -> None:
 def _legend_above(figure: Figure, ax: Any) -> None:
     """Put the legend of one panel above all of them."""
     handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=min(len(labels), 3),
+    )
 
 
 @_styled
@@ -796,14 +977,21 @@ def zip_plot(intervals: pd.DataFrame) -> Figure:
     Figure
     """
     methods = list(dict.fromkeys(intervals["method"]))
-    figure, axes = _figure(1, len(methods), 4.4, squeeze=False, sharex=True, sharey=True)
+    figure, axes = _figure(
+        1, len(methods), 4.4, squeeze=False, sharex=True, sharey=True
+    )
     for ax, method in zip(axes[0], methods, strict=True):
         rows = intervals[intervals["method"] == method]
-        far = ((rows["estimate"] - rows["truth"]) / rows["standard_error"]).abs()
+        far = (
+            (rows["estimate"] - rows["truth"]) / rows["standard_error"]
+        ).abs()
         rows = rows.iloc[np.argsort(far.to_numpy(), kind="stable")]
         centile = 100.0 * (np.arange(len(rows)) + 0.5) / len(rows)
         covers = rows["covers"].to_numpy()
-        for inside, colour in ((True, COLOURS["faint"]), (False, _look(method)[0])):
+        for inside, colour in (
+            (True, COLOURS["faint"]),
+            (False, _look(method)[0]),
+        ):
             of_kind = rows[covers == inside]
             ax.hlines(
                 centile[covers == inside],
@@ -812,9 +1000,15 @@ def zip_plot(intervals: pd.DataFrame) -> Figure:
                 color=colour,
                 linewidth=0.6,
             )
-        ax.axvline(rows["truth"].iloc[0], color=COLOURS["truth"], linewidth=1)
-        ax.axhline(95.0, color=COLOURS["truth"], linewidth=0.8, linestyle="--")
-        ax.set(title=f"{method}: {100.0 * covers.mean():.1f} %", ylim=(0, 100))
+        ax.axvline(
+            rows["truth"].iloc[0], color=COLOURS["truth"], linewidth=1
+        )
+        ax.axhline(
+            95.0, color=COLOURS["truth"], linewidth=0.8, linestyle="--"
+        )
+        ax.set(
+            title=f"{method}: {100.0 * covers.mean():.1f} %", ylim=(0, 100)
+        )
         ax.title.set_fontsize(11)
     axes[0, 0].set_ylabel("centile of the distance from the truth")
     figure.supxlabel("95 % interval")
@@ -837,8 +1031,16 @@ def against(panels: Mapping[str, pd.DataFrame]) -> Figure:
     figure, axes = _figure(1, len(panels), 3.4, squeeze=False)
     for ax, (title, pair) in zip(axes[0], panels.items(), strict=True):
         low, high = float(pair.min().min()), float(pair.max().max())
-        ax.plot([low, high], [low, high], color=COLOURS["truth"], linewidth=1)
-        ax.plot(pair.iloc[:, 0], pair.iloc[:, 1], "o", color=COLOURS["laplace"], markersize=2.5)
+        ax.plot(
+            [low, high], [low, high], color=COLOURS["truth"], linewidth=1
+        )
+        ax.plot(
+            pair.iloc[:, 0],
+            pair.iloc[:, 1],
+            "o",
+            color=COLOURS["laplace"],
+            markersize=2.5,
+        )
         ax.set_title(title, fontsize=11)
         ax.set(xlabel=pair.columns[0], ylabel=pair.columns[1])
         ax.set_box_aspect(1)
@@ -864,8 +1066,21 @@ def run_times(seconds: pd.DataFrame) -> Figure:
     for place, method in enumerate(methods):
         colour, marker = _look(method)
         times = 1000.0 * seconds[method].dropna()
-        ax.plot(times, np.full(len(times), place), marker, color=colour, alpha=0.5, markersize=5)
-        ax.vlines(times.median(), place - 0.32, place + 0.32, color=COLOURS["truth"], linewidth=1.5)
+        ax.plot(
+            times,
+            np.full(len(times), place),
+            marker,
+            color=colour,
+            alpha=0.5,
+            markersize=5,
+        )
+        ax.vlines(
+            times.median(),
+            place - 0.32,
+            place + 0.32,
+            color=COLOURS["truth"],
+            linewidth=1.5,
+        )
     ax.set(
         xscale="log",
         yticks=range(len(methods)),

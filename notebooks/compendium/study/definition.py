@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,12 @@ import numpy as np
 from laplace.simulate import Simulated
 
 if TYPE_CHECKING:
-    from laplace.study.methods import Estimate
+    from compendium.study.methods import Estimate
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]*")
 DIGITS = 16
+# Packages whose functions go by their names alone, wherever they are kept.
+OWN = ("laplace", "compendium")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Scenario:
     @property
     def definition(self) -> dict[str, Any]:
         """The name, the function and its parameters, as JSON has them."""
-        return _definition("scenario", self.name, self.draw, self.parameters)
+        return _definition(
+            "scenario", self.name, self.draw, self.parameters
+        )
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,15 @@ class Method:
 
 
 def _definition(
-    kind: str, name: str, function: Callable[..., Any], options: Mapping[str, Any]
+    kind: str,
+    name: str,
+    function: Callable[..., Any],
+    options: Mapping[str, Any],
 ) -> dict[str, Any]:
     if not NAME.fullmatch(name):
-        raise ValueError(f"{kind} {name!r}: a name has letters, digits and any of _ . + = -")
+        raise ValueError(
+            f"{kind} {name!r}: a name has letters, digits and any of _ . + = -"
+        )
     try:
         written = json.loads(canonical(dict(options)))
     except (TypeError, ValueError) as error:
@@ -93,24 +101,36 @@ def _definition(
             f"{kind} {name!r}: its parameters must be finite numbers, text or lists of them, so "
             f"that they can be written down ({error})"
         ) from None
-    place = f"{function.__module__}.{function.__qualname__}"
-    definition = {"name": name, "function": place, "parameters": written}
-    if not place.startswith("laplace.") or place.startswith("laplace.study.scenarios."):
-        definition["code"] = _code(function)  # the package's own code has a digest of its own
+    definition = {
+        "name": name,
+        "function": function.__qualname__,
+        "parameters": written,
+    }
+    if (
+        function.__module__.partition(".")[0] not in OWN
+    ):  # whose code has a digest of its own
+        definition["function"] = (
+            f"{function.__module__}.{function.__qualname__}"
+        )
+        definition["code"] = _code(function)
     return definition
 
 
 def _code(function: Callable[..., Any]) -> str:
     """Digest a function, so that a change of it is noticed."""
     try:
-        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:DIGITS]
+        return hashlib.sha256(
+            inspect.getsource(function).encode()
+        ).hexdigest()[:DIGITS]
     except (OSError, TypeError):
         return "unknown"
 
 
 def canonical(value: Any) -> str:
     """Write as JSON, the same value always in the same way."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
 
 
 def digest(value: Any) -> str:
@@ -118,16 +138,24 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:DIGITS]
 
 
-def generator(seed: int, scenario: Scenario, replicate: int) -> np.random.Generator:
+def generator(
+    seed: int, scenario: Scenario, replicate: int
+) -> np.random.Generator:
     """Return the source of random numbers of one replicate of one scenario."""
-    name = int.from_bytes(hashlib.sha256(scenario.name.encode()).digest()[:16], "little")
-    return np.random.default_rng(np.random.SeedSequence([seed, name], spawn_key=(replicate,)))
+    name = int.from_bytes(
+        hashlib.sha256(scenario.name.encode()).digest()[:16], "little"
+    )
+    return np.random.default_rng(
+        np.random.SeedSequence([seed, name], spawn_key=(replicate,))
+    )
 
 
 N = TypeVar("N", Scenario, Method)
 
 
-def named(argument: str, given: Sequence[str | N] | None, known: Mapping[str, N]) -> list[N]:
+def named(
+    argument: str, given: Sequence[str | N] | None, known: Mapping[str, N]
+) -> list[N]:
     """Return the scenarios or methods that were given, by name or as they are; by default all."""
     if given is None:
         return list(known.values())
@@ -146,18 +174,7 @@ def named(argument: str, given: Sequence[str | N] | None, known: Mapping[str, N]
             raise ValueError(f"{argument}: {item.name!r} is given twice")
         found[item.name] = item
     if not found:
-        raise ValueError(f"{argument} is empty; there are: {', '.join(known)}")
+        raise ValueError(
+            f"{argument} is empty; there are: {', '.join(known)}"
+        )
     return list(found.values())
-
-
-def whole_number(name: str, value: Any, least: int) -> int:
-    """Return a whole number of at least `least`, or say what is wrong."""
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number

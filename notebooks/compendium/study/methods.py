@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 import laplace
+from compendium.study import as_published
+from compendium.study.definition import Method
 from laplace.families import ATTENUATION, Array
 from laplace.likelihood import Likelihood
 from laplace.newton import maximise
 from laplace.simulate import Simulated
-from laplace.study import as_published
-from laplace.study.definition import Method
 
 # The ordinary rule: where its search for tau begins, how far it steps, and where tau counts as 0.
 FIRST_TAU = 1.0
@@ -54,12 +54,18 @@ class Estimate:
     def failed(cls, p: int, message: str) -> Estimate:
         """Return what is left of a fit of p coefficients that stopped with a message."""
         unknown = np.full(p + 1, np.nan)
-        return cls(unknown, unknown, unknown, converged=False, message=message)
+        return cls(
+            unknown, unknown, unknown, converged=False, message=message
+        )
 
 
-def maximum_likelihood(data: Simulated, *, predict_error: bool = True, **options: Any) -> Estimate:
+def maximum_likelihood(
+    data: Simulated, *, predict_error: bool = True, **options: Any
+) -> Estimate:
     """Fit by `laplace.fit`, which takes the options, and predict the approximation's error."""
-    return _estimate(laplace.fit(*data, **options), predict_error=predict_error)
+    return _estimate(
+        laplace.fit(*data, **options), predict_error=predict_error
+    )
 
 
 class Stop(Enum):
@@ -87,20 +93,43 @@ def ordinary_quadrature(data: Simulated, *, nodes: int) -> Estimate:
     found = maximise(
         Likelihood(plain.data, nodes, adaptive=False),
         # coefficients grow with tau (Zeger, Liang and Albert 1988, equation 3.1)
-        np.append(plain.beta * np.sqrt(1.0 + ATTENUATION * FIRST_TAU**2), np.log(FIRST_TAU)),
+        np.append(
+            plain.beta * np.sqrt(1.0 + ATTENUATION * FIRST_TAU**2),
+            np.log(FIRST_TAU),
+        ),
         max_step=steps,
         stop=stop,
     )
     unknown = np.full(p + 1, np.nan)
-    if found.reason is Stop.BOUNDARY or found.contribution.value < plain.llf:
-        value, se = np.append(plain.beta, 0.0), np.append(plain.bse.to_numpy(), np.nan)
-        return Estimate(value, se, unknown, True, True, found.iterations, nodes)
+    if (
+        found.reason is Stop.BOUNDARY
+        or found.contribution.value < plain.llf
+    ):
+        value, se = (
+            np.append(plain.beta, 0.0),
+            np.append(plain.bse.to_numpy(), np.nan),
+        )
+        return Estimate(
+            value, se, unknown, True, True, found.iterations, nodes
+        )
     tau, se = float(np.exp(found.theta[-1])), unknown
     if found.converged:
         se = np.sqrt(np.diag(np.linalg.inv(-found.contribution.hessian)))
         se[-1] *= tau
-    value, message = np.append(found.theta[:-1], tau), "" if found.converged else found.message
-    return Estimate(value, se, unknown, found.converged, False, found.iterations, nodes, message)
+    value, message = (
+        np.append(found.theta[:-1], tau),
+        "" if found.converged else found.message,
+    )
+    return Estimate(
+        value,
+        se,
+        unknown,
+        found.converged,
+        False,
+        found.iterations,
+        nodes,
+        message,
+    )
 
 
 def published_algorithm(data: Simulated) -> Estimate:
@@ -115,7 +144,9 @@ def published_algorithm(data: Simulated) -> Estimate:
         found.converged,
         iterations=found.steps,
         nodes=1,
-        message="" if found.converged else "the published algorithm did not converge",
+        message=""
+        if found.converged
+        else "the published algorithm did not converge",
     )
 
 
@@ -134,9 +165,14 @@ def site_dummies(data: Simulated) -> Estimate:
     """
     y, X, groups = data.y, data.X, data.groups
     m = int(groups[-1]) + 1
-    ones, sizes = np.bincount(groups, weights=y, minlength=m), np.bincount(groups, minlength=m)
+    ones, sizes = (
+        np.bincount(groups, weights=y, minlength=m),
+        np.bincount(groups, minlength=m),
+    )
     if np.any((ones == 0) | (ones == sizes)):
-        raise ValueError("a site with one outcome only separates y: its effect has no estimate")
+        raise ValueError(
+            "a site with one outcome only separates y: its effect has no estimate"
+        )
     effects = (groups[:, None] == np.arange(m)).astype(float)
     if np.all(X[:, 0] == 1.0):
         effects = effects[:, :-1] - effects[:, -1:]
@@ -144,7 +180,12 @@ def site_dummies(data: Simulated) -> Estimate:
     fit = laplace.fit(y, np.column_stack([X, effects]), groups, tau=0)
     whole = _estimate(fit)
     kept = np.append(np.arange(p), -1)
-    return replace(whole, value=whole.value[kept], se=whole.se[kept], error=whole.error[kept])
+    return replace(
+        whole,
+        value=whole.value[kept],
+        se=whole.se[kept],
+        error=whole.error[kept],
+    )
 
 
 def _estimate(fit: laplace.Fit, *, predict_error: bool = False) -> Estimate:
@@ -179,10 +220,14 @@ METHODS: dict[str, Method] = {
         Method("ordinary-10", ordinary_quadrature, {"nodes": 10}),
         Method("as-published", published_algorithm),
         Method(
-            "laplace-tau1", maximum_likelihood, {"nodes": 1, "tau": 1.0, "predict_error": False}
+            "laplace-tau1",
+            maximum_likelihood,
+            {"nodes": 1, "tau": 1.0, "predict_error": False},
         ),
         Method(
-            "soft", maximum_likelihood, {"nodes": 25, "penalty": "soft", "predict_error": False}
+            "soft",
+            maximum_likelihood,
+            {"nodes": 25, "penalty": "soft", "predict_error": False},
         ),
         Method("ignoring-sites", ignoring_sites),
         Method("site-dummies", site_dummies),

@@ -1,13 +1,13 @@
 """A Monte Carlo study: scenarios, methods, replicates; one tidy table; performance measures.
 
->>> from laplace.study import Study
+>>> from compendium.study import Study
 >>> study = Study(["groups-50x5-tau1-prev20"], ["laplace", "quadrature-25"], replicates=2)
 >>> results = study.run(workers=1)
 >>> len(results)  # two replicates, two methods, four estimands
 16
 
 `Study.run` takes a folder, in which it keeps what is finished; `performance` summarises, with Monte
-Carlo standard errors. ``python -m laplace.study --help`` does the same from a command line.
+Carlo standard errors. ``python -m compendium.study --help`` does the same from a command line.
 """
 
 try:
@@ -17,15 +17,25 @@ try:
     import tqdm  # noqa: F401
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        f"laplace.study needs {missing.name}: install the extra, pip install '.[study]' in a clone"
+        f"compendium.study needs {missing.name}: install the extra, pip install '.[study]' in a clone"
     ) from missing
 
-from laplace.study.definition import Method, Scenario
-from laplace.study.methods import METHODS, Estimate
-from laplace.study.performance import failures, intervals, performance, shifts
-from laplace.study.results import DamagedResultsWarning, content, load, save
-from laplace.study.runner import Study
-from laplace.study.scenarios import A_DOZEN, SCENARIOS, designs
+from compendium.study.definition import Method, Scenario
+from compendium.study.methods import METHODS, Estimate
+from compendium.study.performance import (
+    failures,
+    intervals,
+    performance,
+    shifts,
+)
+from compendium.study.results import (
+    DamagedResultsWarning,
+    content,
+    load,
+    save,
+)
+from compendium.study.runner import Study
+from compendium.study.scenarios import A_DOZEN, SCENARIOS, designs
 
 __all__ = [
     "A_DOZEN",

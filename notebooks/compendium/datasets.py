@@ -8,13 +8,24 @@ import csv
 import json
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["DATASETS", "Column", "Dataset", "cbpp", "contraception", "in_r", "toenail"]
+__all__ = [
+    "DATASETS",
+    "Column",
+    "Dataset",
+    "cbpp",
+    "contraception",
+    "in_r",
+    "toenail",
+]
+
+# The CSV files, and what R makes of them; each with its source and licence beside it.
+DATA = Path(__file__).parents[1] / "data"
 
 
 @dataclass(frozen=True)
@@ -38,9 +49,13 @@ class Column:
     def values(self, texts: list[str]) -> pd.Series:
         """Turn the texts of the file into the values that they mean."""
         if isinstance(self.kind, tuple):
-            return pd.Series(pd.Categorical(texts, categories=list(self.kind)))
+            return pd.Series(
+                pd.Categorical(texts, categories=list(self.kind))
+            )
         numbers = [self.kind(text) for text in texts]
-        return pd.Series(numbers, dtype="int64" if self.kind is int else "float64")
+        return pd.Series(
+            numbers, dtype="int64" if self.kind is int else "float64"
+        )
 
 
 @dataclass(frozen=True)
@@ -91,13 +106,21 @@ class Dataset:
     def as_attrs(self) -> dict[Hashable, Any]:
         """Return the description as a new dict, its columns as a dict of their meanings."""
         meanings = {column.name: column.meaning for column in self.columns}
-        return {key: meanings if key == "columns" else v for key, v in asdict(self).items()}
+        return {
+            key: meanings if key == "columns" else v
+            for key, v in asdict(self).items()
+        }
 
     def load(self) -> pd.DataFrame:
         """Return the rows in a new DataFrame, with this description in its ``attrs``."""
-        with files(__name__).joinpath(f"{self.name}.csv").open(encoding="utf-8") as file:
+        with (DATA / f"{self.name}.csv").open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        data = pd.DataFrame({c.name: c.values([row[c.name] for row in rows]) for c in self.columns})
+        data = pd.DataFrame(
+            {
+                c.name: c.values([row[c.name] for row in rows])
+                for c in self.columns
+            }
+        )
         data.attrs = self.as_attrs()
         return data
 
@@ -134,7 +157,11 @@ _TOENAIL = Dataset(
             ("itraconazole", "terbinafine"),
             "itraconazole (200 mg a day) or terbinafine (250 mg a day)",
         ),
-        Column("month", float, "time of the visit since the start, in months of 28 days"),
+        Column(
+            "month",
+            float,
+            "time of the visit since the start, in months of 28 days",
+        ),
         Column(
             "visit",
             int,
@@ -169,9 +196,17 @@ _CBPP = Dataset(
     outcome="incidence",
     columns=(
         Column("herd", int, "number of the herd, 1 to 15"),
-        Column("period", ("1", "2", "3", "4"), "time of the blood samples, 1 to 4, a quarter each"),
-        Column("incidence", int, "number of new serological cases in the herd"),
-        Column("size", int, "size of the herd at the beginning of the period"),
+        Column(
+            "period",
+            ("1", "2", "3", "4"),
+            "time of the blood samples, 1 to 4, a quarter each",
+        ),
+        Column(
+            "incidence", int, "number of new serological cases in the herd"
+        ),
+        Column(
+            "size", int, "size of the herd at the beginning of the period"
+        ),
     ),
 )
 
@@ -196,8 +231,14 @@ _CONTRACEPTION = Dataset(
     outcome="use",
     columns=(
         Column("woman", int, "number of the woman"),
-        Column("district", int, "number of the district, 1 to 61; nobody was asked in 54"),
-        Column("urban", ("N", "Y"), "whether she lives in a town: N no, Y yes"),
+        Column(
+            "district",
+            int,
+            "number of the district, 1 to 61; nobody was asked in 54",
+        ),
+        Column(
+            "urban", ("N", "Y"), "whether she lives in a town: N no, Y yes"
+        ),
         Column("livch", ("0", "1", "2", "3+"), "number of living children"),
         Column("age", float, "her age in years, less the mean age"),
         Column("use", int, "whether she uses contraception: 0 no, 1 yes"),
@@ -234,7 +275,7 @@ def toenail() -> pd.DataFrame:
 
     Examples
     --------
-    >>> from laplace.datasets import toenail
+    >>> from compendium.datasets import toenail
     >>> data = toenail()
     >>> data.shape
     (1908, 5)
@@ -266,7 +307,7 @@ def cbpp() -> pd.DataFrame:
 
     Examples
     --------
-    >>> from laplace.datasets import cbpp
+    >>> from compendium.datasets import cbpp
     >>> data = cbpp()
     >>> data["incidence"].sum(), data["size"].sum()
     (np.int64(99), np.int64(842))
@@ -299,7 +340,7 @@ def contraception() -> pd.DataFrame:
 
     Examples
     --------
-    >>> from laplace.datasets import contraception
+    >>> from compendium.datasets import contraception
     >>> contraception().groupby("urban", observed=True)["use"].mean().round(3).to_dict()
     {'N': 0.342, 'Y': 0.516}
     """
@@ -326,11 +367,13 @@ def in_r(name: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from laplace.datasets import in_r
+    >>> from compendium.datasets import in_r
     >>> round(in_r("cbpp")["maximum"]["25"]["tau"], 6)
     0.647518
     """
     if name not in DATASETS:
-        raise ValueError(f"name must be one of {list(DATASETS)}, got {name!r}")
-    values = json.loads(files(__name__).joinpath("fits.json").read_text(encoding="utf-8"))
+        raise ValueError(
+            f"name must be one of {list(DATASETS)}, got {name!r}"
+        )
+    values = json.loads((DATA / "fits.json").read_text(encoding="utf-8"))
     return {"about": values["about"], **values[name]}

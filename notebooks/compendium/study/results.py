@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -9,6 +10,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +20,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import laplace
+from compendium.study.definition import OWN, Scenario, canonical, digest
 from laplace.families import Array
-from laplace.study.definition import Scenario, canonical, digest
 
 if TYPE_CHECKING:
-    from laplace.study.runner import Study
+    from compendium.study.runner import Study
 
 _CATEGORY = pa.dictionary(pa.int16(), pa.string())
 COLUMNS = pa.schema(
@@ -34,7 +36,10 @@ COLUMNS = pa.schema(
         ("estimate", pa.float32()),
         ("standard_error", pa.float32()),
         ("truth", pa.float32()),
-        ("approximation_error", pa.float32()),  # predicted, in standard errors
+        (
+            "approximation_error",
+            pa.float32(),
+        ),  # predicted, in standard errors
         ("converged", pa.bool_()),
         ("boundary", pa.bool_()),
         ("iterations", pa.int16()),
@@ -56,11 +61,8 @@ LARGEST = 1e30
 SMALLEST_ERROR = 1e-6
 # Where the definition and the digest of the content are found in a file.
 DEFINITION, CONTENT = b"study", b"content"
-# Modules on which no estimate depends: a change there leaves finished parts as they are.
-WITHOUT_EFFECT = {
-    *("plots.py", "interactive.py", "symbolic.py", "formula.py", "study/__main__.py"),
-    *("study/__init__.py", "study/performance.py", "study/scenarios.py"),
-}
+# What draws and what fits: the estimates depend on these modules and on what they import.
+DRAWS_AND_FITS = ("compendium.study.scenarios", "compendium.study.methods")
 
 
 class DamagedResultsWarning(UserWarning):
@@ -87,31 +89,46 @@ def table(columns: Mapping[str, Any]) -> pa.Table:
     errors = np.asarray(columns["approximation_error"])
     columns = {
         **columns,
-        "approximation_error": np.where(abs(errors) < SMALLEST_ERROR, 0.0, errors),
+        "approximation_error": np.where(
+            abs(errors) < SMALLEST_ERROR, 0.0, errors
+        ),
     }
     for column in COLUMNS:
         values = columns[column.name]
         if column.name in NUMBERS:
             values = _rounded(np.asarray(values, dtype=float))
         array = pa.array(values, from_pandas=True)
-        arrays.append(array.dictionary_encode() if column.type == _CATEGORY else array)
-    return pa.table([a.cast(c.type) for a, c in zip(arrays, COLUMNS, strict=True)], schema=COLUMNS)
+        arrays.append(
+            array.dictionary_encode() if column.type == _CATEGORY else array
+        )
+    return pa.table(
+        [a.cast(c.type) for a, c in zip(arrays, COLUMNS, strict=True)],
+        schema=COLUMNS,
+    )
 
 
 def _rounded(values: Array) -> Any:
     """Round to the digits that are kept; what is no sensible number is NaN."""
-    numbers = np.where(np.abs(values) < LARGEST, values, np.nan).astype(np.float32)
+    numbers = np.where(np.abs(values) < LARGEST, values, np.nan).astype(
+        np.float32
+    )
     dropped = 24 - KEPT_BITS
     bits = numbers.view(np.uint32) + np.uint32(1 << (dropped - 1))
     rounded = (bits & ~np.uint32((1 << dropped) - 1)).view(np.float32)
     return np.where(np.isnan(numbers), np.float32(np.nan), rounded)
 
 
-def frame(tables: Sequence[pa.Table], definition: Mapping[str, Any]) -> pd.DataFrame:
+def frame(
+    tables: Sequence[pa.Table], definition: Mapping[str, Any]
+) -> pd.DataFrame:
     """Put tables together, in their order; categories in the order of the study."""
-    whole: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    whole: pd.DataFrame = (
+        pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    )
     order = {
-        "scenario": [scenario["name"] for scenario in definition["scenarios"]],
+        "scenario": [
+            scenario["name"] for scenario in definition["scenarios"]
+        ],
         "method": [method["name"] for method in definition["methods"]],
         "message": sorted(whole["message"].cat.categories),
         "estimand": list(whole["estimand"].cat.categories),
@@ -146,7 +163,11 @@ def save(whole: pd.DataFrame, path: str | Path) -> None:
         A Parquet file, written whole or not at all.
     """
     data = pa.Table.from_pandas(whole, COLUMNS, preserve_index=False)
-    _write(data, Path(path), {DEFINITION: whole.attrs["study"], CONTENT: content(whole)})
+    _write(
+        data,
+        Path(path),
+        {DEFINITION: whole.attrs["study"], CONTENT: content(whole)},
+    )
 
 
 def load(path: str | Path, study: Study | None = None) -> pd.DataFrame:
@@ -173,7 +194,9 @@ def load(path: str | Path, study: Study | None = None) -> pd.DataFrame:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"there is no {path}: `make study` computes the study's results")
+        raise FileNotFoundError(
+            f"there is no {path}: `make study` computes the study's results"
+        )
     again = "run the study again, which computes what is missing"
     try:
         data = _read(path)
@@ -181,7 +204,9 @@ def load(path: str | Path, study: Study | None = None) -> pd.DataFrame:
         definition = json.loads(metadata[DEFINITION])
         whole = frame([data], definition)
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise ValueError(f"{path} is damaged, or holds no results of a study; {again}") from error
+        raise ValueError(
+            f"{path} is damaged, or holds no results of a study; {again}"
+        ) from error
     if study is not None and definition != study.definition:
         raise ValueError(
             f"{path} holds the results of another study: {_difference(definition, study)}; {again}"
@@ -201,9 +226,18 @@ def _difference(found: Mapping[str, Any], study: Study) -> str:
         if not isinstance(wanted, list):
             said.append(f"{name} is {there}, not {wanted}")
             continue
-        old, new = ({one["name"]: one for one in many} for many in (there or [], wanted))
-        changed = [key for key in [*old, *(new.keys() - old)] if old.get(key) != new.get(key)]
-        said.append(f"other {name} ({', '.join(sorted(changed)[:3]) or 'their order'})")
+        old, new = (
+            {one["name"]: one for one in many}
+            for many in (there or [], wanted)
+        )
+        changed = [
+            key
+            for key in [*old, *(new.keys() - old)]
+            if old.get(key) != new.get(key)
+        ]
+        said.append(
+            f"other {name} ({', '.join(sorted(changed)[:3]) or 'their order'})"
+        )
     return ", ".join(said)
 
 
@@ -215,19 +249,31 @@ class Store:
     the seed, and for the code.
     """
 
-    def __init__(self, folder: Path | None, definition: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path | None, definition: Mapping[str, Any]
+    ) -> None:
         self.folder, self.definition = folder, definition
         self._finished: dict[tuple[str, int], pa.Table] = {}
         self._keys = {}
         for scenario in definition["scenarios"]:
-            meant = {**definition, "scenarios": [scenario], "replicates": None, "code": code()}
+            meant = {
+                **definition,
+                "scenarios": [scenario],
+                "replicates": None,
+                "code": code(),
+            }
             self._keys[scenario["name"]] = digest(meant)
 
     def _place(self, part: Part) -> Path | None:
         if self.folder is None:
             return None
         folder = f"{part.scenario.name}-{self._keys[part.scenario.name]}"
-        return self.folder / "parts" / folder / f"{part.start:06}-{part.stop:06}.parquet"
+        return (
+            self.folder
+            / "parts"
+            / folder
+            / f"{part.start:06}-{part.stop:06}.parquet"
+        )
 
     def take_up(self, part: Part) -> bool:
         """Take up a part that was finished before; whether it was."""
@@ -238,7 +284,9 @@ class Store:
             found = _read(path)
         except (OSError, ValueError, pa.ArrowException) as error:
             warnings.warn(
-                f"{path} is damaged, and is computed again ({error})", DamagedResultsWarning, 3
+                f"{path} is damaged, and is computed again ({error})",
+                DamagedResultsWarning,
+                3,
             )
             return False
         self._finished[part.scenario.name, part.start] = found
@@ -252,13 +300,19 @@ class Store:
 
     def finish(self, parts: Sequence[Part]) -> pd.DataFrame:
         """Put the parts together, and write the whole."""
-        tables = [self._finished[part.scenario.name, part.start] for part in parts]
+        tables = [
+            self._finished[part.scenario.name, part.start] for part in parts
+        ]
         whole = frame(tables, self.definition)
         if self.folder is not None:
             path = self.folder / digest(self.definition)
             text = json.dumps(self.definition, indent=1) + "\n"
             self._or_say(lambda: save(whole, path.with_suffix(".parquet")))
-            self._or_say(lambda: path.with_suffix(".json").write_text(text, encoding="utf-8"))
+            self._or_say(
+                lambda: path.with_suffix(".json").write_text(
+                    text, encoding="utf-8"
+                )
+            )
         return whole
 
     def _or_say(self, write: Any) -> None:
@@ -273,7 +327,9 @@ class Store:
             ) from error
 
 
-def _write(data: pa.Table, path: Path, metadata: Mapping[bytes, str]) -> None:
+def _write(
+    data: pa.Table, path: Path, metadata: Mapping[bytes, str]
+) -> None:
     """Write a Parquet file whole or not at all, the same table always as the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
@@ -284,7 +340,9 @@ def _write(data: pa.Table, path: Path, metadata: Mapping[bytes, str]) -> None:
             compression="zstd",
             compression_level=9,
             use_dictionary=[*CATEGORIES, "truth"],
-            use_byte_stream_split=[name for name in NUMBERS if name != "truth"],
+            use_byte_stream_split=[
+                name for name in NUMBERS if name != "truth"
+            ],
             write_page_checksum=True,
         )
         os.replace(partial, path)
@@ -301,11 +359,43 @@ def _read(path: Path) -> pa.Table:
 
 @cache
 def code() -> str:
-    """Digest the modules on which the estimates depend."""
-    root = Path(laplace.__file__).parent
+    """Digest the modules on which the estimates depend: those that draw and fit, and their own."""
     total = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root).as_posix()
-        if name not in WITHOUT_EFFECT:
-            total.update(name.encode() + path.read_bytes())
+    for name, path in sorted(_modules(DRAWS_AND_FITS).items()):
+        total.update(name.encode() + path.read_bytes())
     return total.hexdigest()
+
+
+def _modules(roots: Sequence[str]) -> dict[str, Path]:
+    """Return the files of these modules, and of all of our own that they import, one by another."""
+    found: dict[str, Path] = {}
+    left = list(roots)
+    while left:
+        name = left.pop()
+        spec = (
+            None
+            if name in found or name.partition(".")[0] not in OWN
+            else _spec(name)
+        )
+        if spec is None or spec.origin is None:
+            continue
+        found[name] = Path(spec.origin)
+        for node in ast.walk(ast.parse(found[name].read_bytes())):
+            if isinstance(node, ast.Import):
+                left += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                left += [
+                    node.module,
+                    *(
+                        f"{node.module}.{alias.name}"
+                        for alias in node.names
+                    ),
+                ]
+    return found
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    try:
+        return find_spec(name)
+    except ModuleNotFoundError:  # a name inside a module
+        return None

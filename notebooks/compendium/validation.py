@@ -44,7 +44,11 @@ def random_design(seed: int, number: int = 0) -> tuple[Simulated, float]:
 
 
 def predicted_shifts(
-    designs: int = 200, *, nodes: int = 1, reference_nodes: int = 50, seed: int = 12
+    designs: int = 200,
+    *,
+    nodes: int = 1,
+    reference_nodes: int = 50,
+    seed: int = 12,
 ) -> pd.DataFrame:
     """Compare `Fit.approximation_error` with what a fit with many nodes shows, on random designs.
 
@@ -69,13 +73,22 @@ def predicted_shifts(
         `predicted` and `actual` shift in standard errors, log tau for tau, and their `ratio`.
     """
     return pd.DataFrame(
-        [_compare(seed, number, nodes, reference_nodes) for number in range(designs)]
+        [
+            _compare(seed, number, nodes, reference_nodes)
+            for number in range(designs)
+        ]
     ).rename_axis("design")
 
 
-def _compare(seed: int, number: int, nodes: int, reference_nodes: int) -> dict[str, object]:
+def _compare(
+    seed: int, number: int, nodes: int, reference_nodes: int
+) -> dict[str, object]:
     data, tau = random_design(seed, number)
-    about = {"rows": len(data.y), "groups": len(data.intercepts), "tau": tau}
+    about = {
+        "rows": len(data.y),
+        "groups": len(data.intercepts),
+        "tau": tau,
+    }
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)
