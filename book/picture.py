@@ -6,8 +6,9 @@ from ast import literal_eval
 from pathlib import Path
 
 import numpy as np
-from compendium import plots
 from papermill import inspect_notebook
+
+from compendium import plots
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "book" / "_static" / "integrand.svg"

@@ -137,7 +137,7 @@ def fit(
     >>> data = laplace.simulate.random_intercepts([20] * 30, [-0.5, 1.0], 1.0)
     >>> fit = laplace.fit(data.y, data.X, data.groups, tau=1)
     >>> fit.converged, round(fit.llf, 4)
-    (True, -326.6608)
+    (True, -327.3118)
     """
     options = checked(nodes, tau, penalty, strength)
     site = Site.from_arrays(y, X, groups, family=family, trials=trials, offset=offset, names=names)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 
 import sympy as sp
-from compendium import symbolic
 from sympy.parsing.sympy_parser import (
     implicit_multiplication,
     parse_expr,
     standard_transformations,
 )
+
+from compendium import symbolic
 
 LETTERS = {r"\mu": "u", r"\beta'": "b2", r"\beta": "b1", r"\tau": "t"}
 LETTER = re.compile(r"\\mu|\\beta'|\\beta(?!')|\\tau")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import sympy as sp
-from compendium import symbolic
 from latex import parse
 
+from compendium import symbolic
 from laplace import derivatives, quadrature
 from laplace.families import Bernoulli
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from compendium import datasets
-from compendium.datasets import DATASETS, cbpp, contraception, in_r, toenail
 
 import laplace
+from compendium import datasets
+from compendium.datasets import DATASETS, cbpp, contraception, in_r, toenail
 
 NAMES = list(DATASETS)
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from compendium import datasets
 from designs import REFERENCE, many_groups, numerical_derivative, relative_error
 from scipy.special import gammaln
 
 import laplace
+from compendium import datasets
 from laplace import derivatives, quadrature
 from laplace.families import named
 from laplace.grouped import GroupedData

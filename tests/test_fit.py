@@ -7,11 +7,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from compendium import datasets, published
 from designs import lme4, many_groups, reference_design
 from scipy.stats import norm
 
 import laplace
+from compendium import datasets, published
 from laplace import search
 from laplace.estimate import AUTO_NODES, AUTO_TOLERANCE
 

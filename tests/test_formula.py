@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from compendium import datasets
 from designs import REFERENCE, many_groups
 
 import laplace
+from compendium import datasets
 
 Y, X, GROUPS = many_groups(8, groups=30)
 DATA = pd.DataFrame(

@@ -7,11 +7,11 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from compendium import published
 from designs import many_groups
 from scipy.sparse import csr_array
 
 import laplace
+from compendium import published
 
 Y, X, GROUPS = many_groups(5)
 N = len(Y)

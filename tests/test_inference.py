@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from compendium import datasets
 from designs import REFERENCE, built_penalty, many_groups, reference_design
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
@@ -16,6 +15,7 @@ from scipy.special import expit
 from scipy.stats import chi2, norm
 
 import laplace
+from compendium import datasets
 from laplace.families import BERNOULLI, POISSON
 
 Y, X, GROUPS = many_groups(8, groups=30)

@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 import pytest
+
 from compendium.interactive import SIZES, TAUS, Explorer, explorer
 from compendium.plots import COLOURS
-
 from laplace import derivatives, quadrature
 
 BETA = np.zeros(1)

@@ -8,10 +8,10 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from compendium import plots
 from matplotlib.figure import Figure
 
 import laplace
+from compendium import plots
 
 RNG = np.random.default_rng(1)
 GROUP = RNG.normal(size=(8, 1)), (np.arange(8) % 3 == 0).astype(float)

@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from compendium import published
-from compendium.published import ERRORS
 from designs import REFERENCE
 
 import laplace
+from compendium import published
+from compendium.published import ERRORS
 from laplace import derivatives
 
 PRINTED = published.PRINTED_BETA

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compendium.simulate import two_sites
 
 import laplace
+from compendium.simulate import two_sites
 from laplace.simulate import random_intercepts
 
 

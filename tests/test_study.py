@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+
 from compendium.simulate import small_groups
 from compendium.study import (
     METHODS,
@@ -32,7 +33,6 @@ from compendium.study import (
     save,
 )
 from compendium.study.__main__ import main
-
 from laplace.simulate import Simulated
 
 SMALL = "groups-50x2-tau1-prev20"
@@ -167,8 +167,9 @@ def test_a_dask_cluster_gives_the_same(unbroken, tmp_path):
 
 
 def test_linear_algebra_keeps_to_one_thread_until_the_last_part_is_done():
-    from compendium.study.runner import one_thread
     from threadpoolctl import threadpool_info
+
+    from compendium.study.runner import one_thread
 
     def most():
         return max(pool["num_threads"] for pool in threadpool_info())

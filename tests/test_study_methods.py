@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
+
+import laplace
 from compendium import published, simulate
 from compendium.simulate import published_setting, small_groups, two_sites
 from compendium.study import A_DOZEN, METHODS, SCENARIOS, Study, as_published, designs
-
-import laplace
 from laplace.simulate import Simulated
 
 SMALL = small_groups(50, 5, 1.0, 0.2, seed=3)

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from compendium.study import Study, failures, intervals, performance, shifts
 from designs import REFERENCE
+
+from compendium.study import Study, failures, intervals, performance, shifts
 
 # Our names, and those of rsimsum.
 NAMES = {

@@ -10,11 +10,11 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
-from compendium import symbolic
-from compendium.symbolic import BETA_1, BETA_2, TAU, Point
 from designs import Group, relative_error
 
 import laplace
+from compendium import symbolic
+from compendium.symbolic import BETA_1, BETA_2, TAU, Point
 from laplace import derivatives
 from laplace.families import NAMES, Family, named
 

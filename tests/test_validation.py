@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compendium.validation import GROUPS, ROWS_OF_A_GROUP, TAU, predicted_shifts, random_design
 
 import laplace
+from compendium.validation import GROUPS, ROWS_OF_A_GROUP, TAU, predicted_shifts, random_design
 
 COLUMNS = ["rows", "groups", "tau", "outcome", "parameter", "predicted", "actual", "ratio"]
 
