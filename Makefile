@@ -10,11 +10,12 @@ OPTIONS ?=
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 PY := $(BIN)/python
 HTML := book/_build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test notebooks run study benchmark timings lint format lock clean FORCE
+.PHONY: help setup book serve test bounds peers notebooks run study benchmark timings lint format lock clean FORCE
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -23,20 +24,31 @@ help:  ## say what can be made
 setup: $(STAMP)  ## install the locked packages and laplace into .venv
 
 # Only .venv itself is ever made or emptied: without the stamp, or without its Python, it is half
-# made. Any other environment, such as conda's, is taken as it is.
-$(STAMP): requirements.lock pyproject.toml $(if $(wildcard $(PY)),,FORCE)
+# made. An environment holds the path of its folder in many files, so that one that was copied or
+# moved is of no use: the stamp says where it was made. Any other environment, such as conda's, is
+# taken as it is, and this folder is installed into it.
+HERE := $(shell test "$$(cat "$(STAMP)" 2>/dev/null)" = "$$(pwd -P)" && echo yes)
+
+$(STAMP): requirements.lock pyproject.toml $(if $(and $(wildcard $(PY)),$(HERE)),,FORCE)
 ifeq ($(VENV),.venv)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	  sys.exit(None if (3, 11) <= v <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, but " \
 	  "$(PYTHON) is %d.%d. Name another one: make setup PYTHON=python3.12" % v)'
-	@test -e $(STAMP) -a -e $(PY) || $(PYTHON) -m venv --clear $(VENV)
+	@test -n "$(HERE)" -a -e $(PY) || $(PYTHON) -m venv --clear $(VENV)
 endif
 	@test -e $(PY) || { echo "There is no $(PY); VENV has to name an environment." >&2; exit 1; }
 	@echo "Installing the packages of requirements.lock into $(VENV), a minute or two ..."
-	@rm -f $(STAMP)
+	@rm -f $(STAMP) $(PEERS)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(STAMP)
+	@pwd -P > $(STAMP)
+
+# What the benchmarks compare with; nothing else needs it.
+$(PEERS): $(STAMP) benchmarks/requirements.lock
+	@echo "Installing the peers of the benchmarks into $(VENV) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r benchmarks/requirements.lock
+	@touch $(PEERS)
 
 # After a failed build Sphinx would call what it has already read good, so it has to forget it.
 book: $(STAMP)  ## render the book into book/_build/html; a second call does only what changed
@@ -53,6 +65,19 @@ test: $(STAMP)  ## run all tests, and every notebook against its stored outputs
 	  --doctest-modules --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval.cfg \
 	  tests laplace notebooks/compendium notebooks/*.ipynb
 
+# The package's own tests: they need neither a notebook, nor a figure, nor a book.
+PACKAGE := $(addprefix tests/test_,$(addsuffix .py,batch derivatives families family_fits fit formula \
+  grouped inference kernels likelihood newton penalties quadrature random_designs simulate))
+
+bounds: $(STAMP)  ## test the package with the lowest versions that pyproject.toml allows
+	@$(PY) -m uv venv --quiet --clear --python $(PY) runs/bounds
+	@$(PY) -m uv pip install --quiet --python runs/bounds/bin/python --resolution lowest-direct \
+	  -e ".[test,study]"
+	@runs/bounds/bin/python -m pytest -q -n auto --dist loadscope --doctest-modules $(PACKAGE) laplace
+
+peers: $(PEERS)  ## test that the benchmarks' peers in Python fit the same data
+	@TEST_PEERS=gpboost,gpboost-tight,statsmodels $(PY) -m pytest -q -rs tests/test_benchmarks.py
+
 notebooks: $(STAMP)  ## compute every notebook again, in place
 	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \
 	  --execute --inplace notebooks/*.ipynb
@@ -60,7 +85,7 @@ notebooks: $(STAMP)  ## compute every notebook again, in place
 run: $(STAMP)  ## run one with other values: make run NOTEBOOK=03_two_sites PARAMETERS="-p tau 2"
 	@$(PY) notebooks/run.py $(NOTEBOOK) $(PARAMETERS)
 
-benchmark: $(STAMP)  ## measure ours and the peers, half an hour: make benchmark OPTIONS="--quick"
+benchmark: $(PEERS)  ## measure ours and the peers, half an hour: make benchmark OPTIONS="--quick"
 	@$(PY) -m benchmarks $(OPTIONS)
 	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \
 	  --execute --inplace notebooks/07_speed.ipynb
@@ -80,10 +105,14 @@ format: $(STAMP)  ## format the code, and mend what can be mended
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-lock: $(STAMP)  ## write requirements.lock anew from pyproject.toml
-	@$(PY) -m uv pip compile --universal --generate-hashes --no-emit-index-url \
-	  --python-version 3.11 --all-extras --no-emit-package laplace-glmm \
-	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+# The extras are named, so that no other one enters the lock of the readers by itself.
+COMPILE = $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --python-version 3.11 --no-emit-package laplace-glmm \
+  --custom-compile-command "make lock" pyproject.toml
+
+lock: $(STAMP)  ## write both locks anew from pyproject.toml
+	@$(COMPILE) $(foreach extra,notebooks book test lint build,--extra $(extra)) -o requirements.lock
+	@$(COMPILE) --extra benchmarks -c requirements.lock -o benchmarks/requirements.lock
 
 clean:  ## delete the built book and the caches; .venv and runs stay
 	@rm -rf book/_build book/notebooks dist .pytest_cache .mypy_cache .ruff_cache

@@ -176,9 +176,14 @@ def installed() -> dict[str, str]:
             text=True,
             timeout=R_TIMEOUT,
         ).stdout
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, OSError):  # an R that does not start is none
         return found
-    return found | dict(line.split(maxsplit=1) for line in map(str.strip, said.splitlines()))
+    for line in said.splitlines():
+        words = line.split()
+        # a start-up script of the site may print lines of its own
+        if len(words) == 2 and words[0] in ("R", *packages):
+            found[words[0]] = words[1]
+    return found
 
 
 def missing(name: str, versions: dict[str, str]) -> str:
@@ -189,5 +194,5 @@ def missing(name: str, versions: dict[str, str]) -> str:
     if peer.prepare is not None:
         return f"the Python package {peer.package} is not installed"
     if "R" not in versions:
-        return "there is no Rscript on the PATH"
+        return "there is no Rscript on the PATH, or it does not start"
     return f"the R package {peer.package} is not installed"

@@ -1,12 +1,15 @@
 """The benchmarks: everybody gets the same data, results merge, nothing that is quoted is stale.
 
-No test times anything. The estimates of the peers are compared with ours where they are installed.
+No test times anything. Which peers are run is asked for by name, in TEST_PEERS, and does not
+depend on what a machine happens to have: `TEST_PEERS=lme4,gpboost make test`. The others are
+skipped, and so is one that was asked for and is not there, each with its reason.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -20,7 +23,8 @@ from benchmarks import peers, report
 from benchmarks.designs import COMPARED, Design
 
 TINY = Design(400, 20, 3)
-PACKAGES = peers.installed()
+ASKED = [name for name in os.environ.get("TEST_PEERS", "").split(",") if name]
+PACKAGES = peers.installed() if ASKED else {}
 RESULTS = report.load()
 
 
@@ -75,22 +79,25 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Measure everybody who is installed on a tiny data set."""
+    """Measure ours, and the peers that were asked for, on a tiny data set."""
     output = tmp_path_factory.mktemp("benchmarks") / "results.json"
     terms = ["--output", str(output), "--seed", "3", "--threads", "1", "--budget", "0"]
-    assert driver.main([*terms, "--designs", TINY.name]) == 0
+    only = ["--only", ",".join([peers.OURS, *ASKED])]
+    assert driver.main([*terms, "--designs", TINY.name, *only]) == 0
     return output
 
 
 @pytest.mark.parametrize("name", peers.PEERS)
 def test_everybody_fits_the_same_data(measured: Path, name: str) -> None:
+    if name not in (peers.OURS, *ASKED):
+        pytest.skip(f"{name} was not asked for: TEST_PEERS={name}")
     record = report.load(measured)["measurements"][f"fit {TINY.name} {name}"]
-    if why := peers.missing(name, PACKAGES):
+    if name != peers.OURS and (why := peers.missing(name, PACKAGES)):
         assert record["missing"] == why
         pytest.skip(why)
     ours = laplace.fit(*TINY.draw(seed=3))
     assert min(record["seconds"]) > 0.0
-    assert record["version"] == PACKAGES[peers.PEERS[name].package]
+    assert record["version"] == peers.installed()[peers.PEERS[name].package]
     # the same rows, coefficients in the same order: nobody is one standard error off, though
     # statsmodels' prior and GPBoost's early stop move its estimates
     distance = (np.array([*record["beta"], record["tau"]]) - ours.params) / ours.bse
@@ -173,6 +180,48 @@ def test_r_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = peers.installed()
     assert found["laplace-glmm"] == laplace.__version__
     assert not {"R", "lme4", "glmmTMB"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("script", "found", "why"),
+    [
+        ('echo "R 4.4.1"', {"R": "4.4.1"}, "the R package lme4 is not installed"),
+        ("echo 'Loading the site profile'; echo; exit 1", {}, "no Rscript on the PATH"),
+        ('echo "hello"; echo "R 4.4.1 "; echo "lme4 1.1-35"', {"R": "4.4.1", "lme4": "1.1-35"}, ""),
+    ],
+    ids=["without lme4", "broken", "talkative"],
+)
+def test_a_half_installed_r_is_said_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, found: dict, why: str
+) -> None:
+    (tmp_path / "Rscript").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "Rscript").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    packages = peers.installed()
+    assert {name: packages.get(name) for name in found} == found
+    assert ("lme4" in packages) == ("lme4" in found)
+    assert why in peers.missing("lme4", packages)
+    assert bool(why) == bool(peers.missing("lme4", packages))
+
+
+def test_an_rscript_that_cannot_be_started_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Rscript").write_text("no program\n")
+    (tmp_path / "Rscript").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "does not start" in peers.missing("lme4", peers.installed())
+
+
+def test_a_peer_that_is_not_there_is_on_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    output = tmp_path / "results.json"
+    arguments = ["--only", "lme4", "--designs", TINY.name, "--output", str(output)]
+    assert driver.main(arguments) == 0
+    record = report.load(output)["measurements"][f"fit {TINY.name} lme4"]
+    assert "no Rscript on the PATH" in record["missing"]
 
 
 def test_the_environment_has_the_threads_and_none_of_the_callers_settings(

@@ -6,7 +6,10 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -19,19 +22,31 @@ import laplace
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+EXTRAS = PROJECT["optional-dependencies"]
+
+# Two locks: whoever reads, runs and tests does not need the peers of the benchmarks, which some
+# platforms do not have.
+LOCKS = {
+    "requirements.lock": {*EXTRAS} - {"benchmarks"},
+    "benchmarks/requirements.lock": {"benchmarks"},
+}
 
 
-def declared() -> list[Requirement]:
-    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+def declared(extras: set[str]) -> list[Requirement]:
+    groups = [PROJECT["dependencies"], *(EXTRAS[name] for name in sorted(extras))]
     requirements = [Requirement(text) for group in groups for text in group]
     return [r for r in requirements if r.name != PROJECT["name"]]
 
 
-def locked() -> dict[str, list[str]]:
-    """Give the versions that the lock holds of each package; some differ between Pythons."""
+def lock(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def locked(lock_name: str) -> dict[str, list[str]]:
+    """Give the versions that a lock holds of each package; some differ between Pythons."""
     found: dict[str, list[str]] = {}
-    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", LOCK, flags=re.MULTILINE):
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock(lock_name), flags=re.MULTILINE)
+    for name, version in pins:
         found.setdefault(canonicalize_name(name), []).append(version)
     return found
 
@@ -48,27 +63,48 @@ def tracked() -> list[Path]:
 # --- packages ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("requirement", declared(), ids=str)
-def test_the_lock_satisfies_what_is_declared(requirement):
-    versions = locked().get(canonicalize_name(requirement.name))
+@pytest.mark.parametrize(
+    ("name", "requirement"),
+    [(name, requirement) for name, extras in LOCKS.items() for requirement in declared(extras)],
+    ids=str,
+)
+def test_the_lock_satisfies_what_is_declared(name, requirement):
+    versions = locked(name).get(canonicalize_name(requirement.name))
     assert versions, "run `make lock`"
     for version in versions:
         assert requirement.specifier.contains(version, prereleases=True)
 
 
-def test_the_lock_has_hashes_and_nothing_else():
-    entries = re.split(r"^(?=[A-Za-z0-9])", LOCK, flags=re.MULTILINE)[1:]
-    assert len(entries) == sum(map(len, locked().values()))
+@pytest.mark.parametrize("name", LOCKS)
+def test_the_lock_has_hashes_and_nothing_else(name):
+    entries = re.split(r"^(?=[A-Za-z0-9])", lock(name), flags=re.MULTILINE)[1:]
+    assert len(entries) == sum(map(len, locked(name).values()))
     for entry in entries:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
-    assert not re.search(r"^(?:-|git\+|https?:)", LOCK, flags=re.MULTILINE)
+    assert not re.search(r"^(?:-|git\+|https?:)", lock(name), flags=re.MULTILINE)
+
+
+def test_readers_do_not_need_the_peers_and_the_locks_agree():
+    readers, benchmarks = (locked(name) for name in LOCKS)
+    assert not {Requirement(text).name for text in EXTRAS["benchmarks"]} & readers.keys()
+    for name in readers.keys() & benchmarks.keys():
+        assert set(benchmarks[name]) <= set(readers[name]), name
+
+
+def test_an_extra_enters_a_lock_only_by_name():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "--all-extras" not in makefile
+    named = re.search(r"\$\(foreach extra,([a-z ]+),", makefile)[1].split()
+    assert named == ["notebooks", "book", "test", "lint", "build"]
+    # plots and study come with the notebooks
+    assert {*named, "plots", "study"} == LOCKS["requirements.lock"]
 
 
 def test_every_dependency_has_its_reason():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     block = text[text.index("\ndependencies = [") : text.index("\n[tool.")]
     lines = re.findall(r'^  "(.*)$', block, flags=re.MULTILINE)
-    assert len(lines) >= len(declared())
+    assert len(lines) >= len(declared(set(EXTRAS)))
     for line in lines:
         assert re.search(r"# .{4,}", line) or line.startswith(PROJECT["name"]), line
 
@@ -81,6 +117,53 @@ def test_conda_takes_the_same_lock():
     assert SpecifierSet(PROJECT["requires-python"]).contains(f"{version[1]}.0")
     assert pip == "pip"
     assert packages == {"pip": ["-r requirements.lock"]}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Build the wheel and the sdist, and list what is in them."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    return wheel, sdist
+
+
+def test_the_wheel_is_the_package_and_nothing_else(built):
+    wheel, _ = built
+    assert wheel.stat().st_size < 200_000
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        text = archive.read(metadata).decode()
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"laplace", metadata.split("/")[0]}
+    assert "laplace/py.typed" in names
+    of_package = {Path(name).suffix for name in names if name.startswith("laplace/")}
+    assert of_package == {".py", ".typed"}  # no data
+    assert "License-Expression: BSD-3-Clause\n" in text
+    assert re.findall(r"^License-File: (.*)$", text, flags=re.MULTILINE) == ["LICENSE"]
+    assert "Classifier: License" not in text
+    assert "GPL" not in text.split("\n\n")[0]
+
+
+def test_the_sdist_leaves_the_data_out(built):
+    _, sdist = built
+    with tarfile.open(sdist) as archive:
+        inside = [name.split("/", 1)[-1] for name in archive.getnames()]
+    assert "laplace/fit.py" in inside
+    assert "notebooks/compendium/datasets.py" in inside
+    assert not [name for name in inside if name.startswith("notebooks/data")]
+
+
+def test_every_data_set_has_its_source_and_licence_beside_it():
+    tables = sorted((ROOT / "notebooks/data").glob("*.csv"))
+    assert len(tables) >= 3
+    for table in tables:
+        note = table.with_suffix(".md").read_text(encoding="utf-8")
+        assert re.search(r"GPL", note), table.name
+        assert re.search(r"HSAUR3|lme4|mlmRev", note), table.name
 
 
 # --- words --------------------------------------------------------------------------------------
@@ -146,13 +229,98 @@ def test_make_alone_lists_every_target():
     assert len(said.splitlines()) == len(targets) - 1
 
 
+def test_an_environment_that_was_copied_or_moved_is_made_again(tmp_path):
+    if shutil.which("make") is None:
+        pytest.skip("make is not on the PATH")
+    first = tmp_path / "first place"
+    first.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, first)
+    # a Python that writes down how it is called, and makes an environment of itself
+    log = tmp_path / "log"
+    fake = tmp_path / "python"
+    fake.write_text(
+        "#!/bin/sh\n"
+        f'echo "$@" >> "{log}"\n'
+        f'[ "$2" = venv ] && mkdir -p .venv/bin && cp "{fake}" .venv/bin/python\n'
+        "exit 0\n"
+    )
+    fake.chmod(0o755)
+
+    def made(folder):
+        log.write_text("")
+        command = ["make", "setup", f"PYTHON={fake}"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        calls = log.read_text()
+        assert ("-m venv --clear .venv" in calls) == ("-m pip install" in calls)
+        return "-m venv --clear .venv" in calls
+
+    assert made(first)
+    assert not made(first)
+    shutil.copytree(first, tmp_path / "copy")  # with the times of its files
+    assert made(tmp_path / "copy")
+    assert not made(tmp_path / "copy")
+    first.rename(tmp_path / "moved")
+    assert made(tmp_path / "moved")
+    assert not made(tmp_path / "moved")
+
+
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+
+
 def test_ci_runs_what_the_reader_runs():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     for command in ("make test", "make lint", "make book"):
         assert f"\n{command}\n" in script.read_text(encoding="utf-8")
-    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
-    (job,) = workflow["jobs"].values()
-    assert job["steps"][-1] == {"run": ".ci/run"}
-    for version in job["strategy"]["matrix"]["python"]:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"^make test +# runs all tests", readme, flags=re.MULTILINE)
+    runs = {
+        name: [step["run"] for step in job["steps"] if "run" in step]
+        for name, job in WORKFLOW["jobs"].items()
+    }
+    # more jobs than one: the lower bounds and the peers need environments of their own
+    assert runs == {"all": [".ci/run"], "bounds": ["make bounds"], "peers": ["make peers"]}
+
+
+def test_ci_runs_on_every_platform_and_python():
+    matrix = WORKFLOW["jobs"]["all"]["strategy"]["matrix"]
+    assert matrix["python"] == ["3.11", "3.12", "3.13"]
+    for version in matrix["python"]:
         assert SpecifierSet(PROJECT["requires-python"]).contains(f"{version}.0")
+    systems = [*matrix["os"], *(entry["os"] for entry in matrix["include"])]
+    assert [re.sub(r"-[\d.]+", "", name) for name in systems] == ["ubuntu", "ubuntu-arm", "macos"]
+    assert WORKFLOW["jobs"]["all"]["strategy"]["fail-fast"] is False
+
+
+def test_ci_trusts_nobody_more_than_it_has_to():
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert "pull_request_target" not in WORKFLOW[True]  # YAML reads the key `on` as true
+    assert {"push", "pull_request", "schedule"} <= WORKFLOW[True].keys()
+    for job in WORKFLOW["jobs"].values():
+        assert "permissions" not in job
+        assert job["timeout-minutes"] <= 45
+        actions = [step for step in job["steps"] if "uses" in step]
+        for step in actions:
+            assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"])
+        checkout, python, *_ = actions
+        assert checkout["uses"].startswith("actions/checkout@")
+        assert checkout["with"] == {"persist-credentials": False}
+        assert python["uses"].startswith("actions/setup-python@")
+        assert python["with"]["cache"] == "pip"
+        for name in python["with"]["cache-dependency-path"].split():
+            assert (ROOT / name).is_file()
+
+
+def test_ci_is_not_run_twice_at_once_runs_weekly_and_keeps_the_book():
+    assert "${{ github.ref }}" in WORKFLOW["concurrency"]["group"]
+    (weekly,) = WORKFLOW[True]["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", weekly["cron"])
+    (upload,) = [
+        step
+        for job in WORKFLOW["jobs"].values()
+        for step in job["steps"]
+        if "upload-artifact" in step.get("uses", "")
+    ]
+    assert upload["with"]["path"] == "book/_build/html"
+    assert upload["with"]["if-no-files-found"] == "error"
