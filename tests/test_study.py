@@ -35,6 +35,7 @@ from compendium.study import (
 from compendium.study.__main__ import main
 from laplace.simulate import Simulated
 
+DATA = Path(__file__).parents[1] / "notebooks" / "data"
 SMALL = "groups-50x2-tau1-prev20"
 SITES = "sites-2x30-tau1"
 # more replicates than a part holds, and no whole number of parts
@@ -398,6 +399,61 @@ def test_boundary_and_divergence_are_rows():
         "the published algorithm did not converge"
     }
     assert 0 < diverged["converged"].sum() < 40
+
+
+NUMBERS = ["estimate", "standard_error", "approximation_error"]
+
+
+def unsettled(data: Simulated, *, reached: float, converged: bool) -> Estimate:
+    value = np.append(data.beta, reached)
+    return Estimate(value, value, value, converged, iterations=7, nodes=5, message="no luck")
+
+
+@pytest.mark.parametrize(
+    ("reached", "wild"),
+    # the largest of the truth is 1.97, the size of the intercept
+    [(1.0, False), (-19.0, False), (20.0, True), (-20.0, True), (1e28, True), (np.inf, True)],
+)
+@pytest.mark.parametrize("converged", [True, False])
+def test_a_fit_that_did_not_converge_leaves_no_number_but_whether_it_was_wild(
+    reached, wild, converged
+):
+    options = {"reached": str(reached), "converged": converged}
+
+    def fit(data: Simulated, *, reached: str, converged: bool) -> Estimate:
+        return unsettled(data, reached=float(reached), converged=converged)
+
+    study = Study([SMALL], [Method("unsettled", fit, options)], replicates=2)
+    assert 1.9 < max(abs(study.data(SMALL, 0).beta)) < 2.0
+    rows = study.run(workers=1)
+    assert (rows["wild"] == wild).all()
+    assert (rows["message"] == "no luck").all()
+    assert (rows["converged"] == converged).all()
+    assert rows.loc[rows["estimand"] != "tau", NUMBERS].notna().all(axis=None) == converged
+    assert rows[NUMBERS].notna().any(axis=None) == converged
+    assert (rows[["iterations", "nodes"]] == [7, 5]).all(axis=None) == converged
+    assert (rows[["iterations", "nodes"]] == 0).all(axis=None) != converged
+
+
+def test_what_was_refused_is_not_wild():
+    rows = Study([SMALL], [Method("value", stops, {"kind": "value"})], replicates=1).run(workers=1)
+    assert not rows["wild"].any()
+
+
+def test_the_stored_study_holds_no_number_of_what_did_not_converge():
+    stored = load(DATA / "monte_carlo.parquet", Study())
+    lost = stored[~stored["converged"]]
+    assert lost[NUMBERS].isna().all(axis=None)
+    assert (lost[["iterations", "nodes"]] == 0).all(axis=None)
+    assert not lost["boundary"].any()
+    assert (lost["message"] != "").all()
+    # nearly every run of the published algorithm that diverges is wild
+    diverged = lost.loc[lost["method"] == "as-published"]
+    assert diverged["wild"].mean() > 0.95
+    assert stored.loc[stored["converged"] & (stored["method"] != "as-published"), "wild"].any()
+    assert (
+        stored.groupby(["scenario", "replicate", "method"], observed=True)["wild"].nunique() == 1
+    ).all()
 
 
 # --- bad input -----------------------------------------------------------------------------------

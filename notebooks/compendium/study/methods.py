@@ -21,6 +21,8 @@ FIRST_TAU = 1.0
 MAX_STEP_LOG_TAU = 1.0
 SMALLEST_TAU = 0.01
 LARGEST_TAU = 1e3
+# A fit is called wild where a number of it is more than this many times the largest of the truth.
+WILD = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,21 @@ class Estimate:
         return cls(
             unknown, unknown, unknown, converged=False, message=message
         )
+
+    def is_wild(self, truth: Array) -> bool:
+        """Whether the largest number is beyond `WILD` times the largest of the truth."""
+        known = np.abs(self.value[~np.isnan(self.value)])
+        return bool(np.any(known > WILD * np.max(np.abs(truth))))
+
+    def recorded(self) -> Estimate:
+        """Return what the study keeps: of a fit that did not converge, its message alone.
+
+        Where a search that does not converge stops depends on the last digits of every step, which
+        differ between processors. It is no estimate of anything, and nothing may compare it.
+        """
+        if self.converged:
+            return self
+        return Estimate.failed(len(self.value) - 1, self.message)
 
 
 def maximum_likelihood(

@@ -14,13 +14,13 @@ from laplace.arguments import number
 from laplace.families import Array
 
 CELL = ["scenario", "method", "estimand"]
-FAILED, BOUNDARY = "not converged", "boundary"
+BOUNDARY = "boundary"
 
 
 def performance(
     results: pd.DataFrame,
     *,
-    exclude: Collection[str] = (FAILED,),
+    exclude: Collection[str] = (),
     reference: str | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
@@ -52,16 +52,16 @@ def performance(
     All but the last two measures are conditional on convergence, so that methods which fail at
     different rates are measured on different data sets. For tau, `model_se` and `coverage` are
     those of the estimates above zero, but `bias`, `empirical_se` and `mse` those of all;
-    ``exclude={"not converged", "boundary"}`` has all of them on the same.
+    ``exclude={"boundary"}`` has all of them on the same.
 
     Parameters
     ----------
     results : DataFrame
         What `Study.run` returned, or some of its rows.
-    exclude : collection of {"not converged", "boundary"}
-        Which replicates are left out of all but the last two measures; the columns `replicates` and
-        `used` say how many there are and how many are left. An empty one takes all estimates as
-        they are. A replicate without an estimate is never used.
+    exclude : collection of {"boundary"}
+        Which replicates that converged are left out of all but the last two measures; the columns
+        `replicates` and `used` say how many there are and how many are left. A replicate that did
+        not converge has no estimate, and is never used.
     reference : str, optional
         Method whose precision others are compared with, on the replicates that both have.
     level : float
@@ -78,10 +78,10 @@ def performance(
     Morris, T. P., White, I. R. and Crowther, M. J. (2019). Using simulation studies to evaluate
     statistical methods. Statistics in Medicine 38, 2074-2102. Table 6.
     """
-    unknown = set(exclude) - {FAILED, BOUNDARY}
+    unknown = set(exclude) - {BOUNDARY}
     if isinstance(exclude, str) or unknown:
         raise ValueError(
-            f"exclude holds {sorted(unknown)!r}, but may hold {FAILED!r} and {BOUNDARY!r} only"
+            f"exclude holds {sorted(unknown)!r}, but may hold {BOUNDARY!r} only"
         )
     level = number("level", level)
     if not 0.0 < level < 1.0:
@@ -125,10 +125,8 @@ class _Cell:
         estimate = rows["estimate"].to_numpy(dtype=float)
         self.converged = rows["converged"].to_numpy()
         self.boundary = rows["boundary"].to_numpy() & self.converged
-        self.estimated = bool(np.any(np.isfinite(estimate)))
-        used = np.isfinite(estimate)
-        if FAILED in exclude:
-            used = used & self.converged
+        used = np.isfinite(estimate) & self.converged
+        self.estimated = bool(np.any(used))
         if BOUNDARY in exclude:
             used = used & ~self.boundary
         self.used = used

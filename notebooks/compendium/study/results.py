@@ -41,6 +41,7 @@ COLUMNS = pa.schema(
             pa.float32(),
         ),  # predicted, in standard errors
         ("converged", pa.bool_()),
+        ("wild", pa.bool_()),  # see `Estimate.is_wild`
         ("boundary", pa.bool_()),
         ("iterations", pa.int16()),
         ("nodes", pa.int16()),

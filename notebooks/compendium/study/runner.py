@@ -39,7 +39,7 @@ from laplace.simulate import Simulated
 # any number of workers.
 CHUNK = 25
 # Raise it when a study of the same definition would give other results.
-VERSION = 1
+VERSION = 2
 TAU = "tau"
 
 
@@ -254,6 +254,7 @@ class _Fitted:
     method: str
     truth: Array
     estimate: Estimate
+    wild: bool
     seconds: float
 
 
@@ -273,7 +274,12 @@ def compute(part: Part, methods: Sequence[Method], seed: int) -> pa.Table:
                 seconds = time.perf_counter() - begun
                 fits.append(
                     _Fitted(
-                        replicate, method.name, truth, estimate, seconds
+                        replicate,
+                        method.name,
+                        truth,
+                        estimate.recorded(),
+                        estimate.is_wild(truth),
+                        seconds,
                     )
                 )
     estimands = [
@@ -301,6 +307,7 @@ def compute(part: Part, methods: Sequence[Method], seed: int) -> pa.Table:
                 [fit.estimate.error for fit in fits]
             ),
             "converged": each([fit.estimate.converged for fit in fits]),
+            "wild": each([fit.wild for fit in fits]),
             "boundary": each([fit.estimate.boundary for fit in fits]),
             "iterations": each([fit.estimate.iterations for fit in fits]),
             "nodes": each([fit.estimate.nodes for fit in fits]),
