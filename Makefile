@@ -15,7 +15,7 @@ PY := $(BIN)/python
 HTML := book/_build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test bounds peers notebooks run study benchmark timings lint format lock clean FORCE
+.PHONY: help setup book serve test bounds peers notebooks portable run study benchmark timings lint format lock clean FORCE
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -77,6 +77,9 @@ bounds: $(STAMP)  ## test the package with the lowest versions that pyproject.to
 
 peers: $(PEERS)  ## test that the benchmarks' peers in Python fit the same data
 	@TEST_PEERS=gpboost,gpboost-tight,statsmodels $(PY) -m pytest -q -rs tests/test_benchmarks.py
+
+portable: $(STAMP)  ## test as if on three other processors; the notebooks alone: OPTIONS="--notebooks"
+	@$(PY) tests/portable.py $(OPTIONS)
 
 notebooks: $(STAMP)  ## compute every notebook again, in place
 	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \

@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from benchmarks.peers import OURS, PEERS, R_SCRIPT, installed, missing
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "notebooks"))
-from provenance import commit, versions  # noqa: E402
+from provenance import PACKAGES, commit, processor, versions  # noqa: E402
 
 # Settings of the caller that would change what is measured: numbers of threads, and the kind of
 # processor that a library compiled for several is told to believe in.
@@ -215,19 +214,11 @@ class Runner:
 
 def machine() -> dict[str, Any]:
     """Name the processor, the cores that may be used, the memory and the system."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((v for k, _, v in (x.partition(": ") for x in lines) if "model name" in k), cpu)
-    except OSError:
-        if sys.platform == "darwin":
-            ask = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            cpu = subprocess.run(ask, capture_output=True, text=True).stdout.strip() or cpu
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
-        "cpu": cpu,
+        "cpu": processor(),
         "cores": cores,
         "memory GiB": round(memory / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
@@ -236,8 +227,8 @@ def machine() -> dict[str, Any]:
 
 def software() -> dict[str, str]:
     """Give the versions of what ours computes with."""
-    names = ("python", "laplace", "numpy", "scipy")
-    return {name: versions()[name] for name in names} | {"numba": version("numba")}
+    found = versions()
+    return {name: found[name] for name in ("python", *PACKAGES)}
 
 
 def save(results: dict[str, Any], path: Path) -> None:

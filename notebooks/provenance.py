@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 from importlib.metadata import distribution, version
 from pathlib import Path
 
@@ -16,7 +17,11 @@ PACKAGES = {
     "numpy": "numpy",
     "scipy": "scipy",
     "pandas": "pandas",
+    "formulaic": "formulaic",
+    "numba": "numba",
+    "llvmlite": "llvmlite",
 }
+CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 MATHJAX = "tex-svg-full.js"  # the one file that needs neither fonts nor further scripts
 
 
@@ -46,12 +51,49 @@ def commit() -> str:
     return f"{name}, with uncommitted changes" if changed else name
 
 
+def processor() -> str:
+    """Name the processor by its maker's words.
+
+    Returns
+    -------
+    str
+        For instance ``"AMD EPYC"``; the architecture, such as ``"arm64"``, where the system knows
+        no more.
+    """
+    try:
+        if sys.platform == "darwin":
+            ask = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            told = subprocess.run(
+                ask, check=True, capture_output=True, text=True
+            )
+            names = [told.stdout]
+        else:
+            fields = (
+                line.partition(":")
+                for line in CPU_INFO.read_text().splitlines()
+            )
+            names = [
+                name
+                for what, _, name in fields
+                if what.strip() == "model name"
+            ]
+    except (OSError, subprocess.CalledProcessError):
+        names = []
+    known = [name.strip() for name in names if name.strip()]
+    return (
+        known[0]
+        if known
+        else platform.processor() or platform.machine() or "unknown"
+    )
+
+
 def versions() -> dict[str, str]:
-    """Give the versions of Python, of the packages that compute, and of the platform."""
+    """Give the versions of Python and of the packages that compute, the platform, the processor."""
     return {
         "python": platform.python_version(),
         **{name: version(package) for name, package in PACKAGES.items()},
         "platform": platform.platform(),
+        "processor": processor(),
     }
 
 
