@@ -402,14 +402,7 @@ class Fit:
             return self.llf
         if self._found.plain is not None:
             return self._found.plain.maximum.contribution.value
-        coefficients = self._problem.basis.forward(self.beta)
-        found = Search(self._problem).without_from(coefficients, self.tau)
-        if not found.converged:
-            raise ArithmeticError(
-                f"the fit without random intercepts ended with {found.message!r}; compare with a "
-                "fit at tau=0"
-            )
-        return found.contribution.value
+        return Search(self._problem).value_without(self._found.without)
 
     def approximation_error(self, nodes: int | None = None) -> pd.Series:
         r"""Predict how far each parameter would move with more nodes, in standard errors.

@@ -61,6 +61,8 @@ class Strategy:
         groups.
     start_tolerance : float
         Of that fit: the maximum over some rows is far less certain than this.
+    value_tolerance : float
+        Of a maximum of which the value alone is wanted, to ten digits.
     many_rows_tolerance : float
         With many rows, a ten-millionth of a standard error is below a ten-millionth of an
         estimate's third digit, and an evaluation takes time.
@@ -94,6 +96,7 @@ class Strategy:
     rows_of_start: int = 10_000
     groups_of_start: int = 250
     start_tolerance: float = 1e-2
+    value_tolerance: float = 1e-8
     many_rows_tolerance: float = 1e-14
     few_rows: int = 1000
     fewer_nodes: tuple[int, ...] = (1, 6)
@@ -199,6 +202,8 @@ class Found:
         Whether there may be further maxima.
     plain : Plain or None
         The fit without random intercepts, where the search made it.
+    without : ndarray or None
+        Otherwise, coefficients of the orthogonal columns near that.
     """
 
     maximum: Maximum
@@ -208,6 +213,7 @@ class Found:
     stage: Stage
     several: bool = False
     plain: Plain | None = None
+    without: Array | None = None
 
     @classmethod
     def of(cls, maximum: Maximum, tau: float, stage: Stage) -> Found:
@@ -297,6 +303,8 @@ class Search:
         self.strategy = STRATEGY if strategy is None else strategy
         self._tolerance = tolerance
         self._known: Plain | None = None
+        # a point near the fit without random intercepts, where that was only made roughly
+        self._nearly: Array | None = None
         p = problem.census.p
         self._max_step = np.append(np.full(p, np.inf), MAX_STEP_LOG_TAU)
         # coefficients where the linear predictor, the offset included, is nearest to zero; and
@@ -320,7 +328,7 @@ class Search:
             Whether to look for further maxima where there may be some.
         """
         found = self._maximum(nodes, start, thorough)
-        return replace(found, plain=self._known)
+        return replace(found, plain=self._known, without=self._nearly)
 
     def _maximum(self, nodes: int, start: Start | None, thorough: bool) -> Found:
         problem, objective = self.problem, self.problem.objective(nodes)
@@ -363,9 +371,23 @@ class Search:
         slope = np.inf if problem.always_inside else at.slope
         return Plain(maximum, slope, at.squares, at.least, at.most, information)
 
-    def without_from(self, coefficients: Array, tau: float) -> Maximum:
-        """Return the maximum without random intercepts, from about that with them."""
-        return self._maximise_without(self._tolerance, self._without(coefficients, tau))[0]
+    def value_without(self, start: Array | None) -> float:
+        """Return the highest log-likelihood without random intercepts.
+
+        The last step is not taken: what it would bring is known.
+
+        Raises
+        ------
+        ArithmeticError
+            If it was not found.
+        """
+        found, _ = self._maximise_without(self.strategy.value_tolerance, start)
+        if not found.converged:
+            raise ArithmeticError(
+                f"the fit without random intercepts ended with {found.message!r}; compare with a "
+                "fit at tau=0"
+            )
+        return found.contribution.value + 0.5 * found.history[-1].decrement
 
     def _maximise_without(
         self, tolerance: float, start: Array | None = None
@@ -410,6 +432,7 @@ class Search:
     def _rough_start(self) -> Start | None:
         """Coefficients and tau from about the fit without random intercepts; None at tau = 0."""
         found, at = self._maximise_without(self.strategy.start_tolerance)
+        self._nearly = _next_of(found.theta, at)
         tau = self._first_tau(at.slope, at.squares)
         return None if at.slope <= 0.0 else (self._with(found.theta, tau), tau)
 
@@ -477,9 +500,11 @@ class Search:
         if tau > strategy.large_tau or not self._is_regular(found):
             return None
         # Is it above the best without random intercepts? Near that, the decrement bounds the gain.
-        there = objective.without(self._without(found.theta[:-1], tau)).of(COEFFICIENTS)
+        near = self._without(found.theta[:-1], tau) if self._nearly is None else self._nearly
+        there = objective.without(near).of(COEFFICIENTS)
         gain = there.gradient @ np.linalg.solve(-there.hessian, there.gradient)
         above = found.contribution.value > there.value + gain
+        self._nearly = _next_of(near, there)
         return Found.of(found, tau, Stage.NEAR) if above else None
 
     def _highest(self, objective: Objective, start: Start | None, thorough: bool) -> Found:
@@ -569,6 +594,11 @@ class Search:
             value = found.contribution.value
             best = max(best, (value, coefficients, tau), key=lambda pair: pair[0])
         return best[1:]
+
+
+def _next_of(coefficients: Array, there: Contribution) -> Array:
+    """Return where Newton's method goes from some coefficients."""
+    return np.asarray(coefficients + np.linalg.solve(-there.hessian, there.gradient))
 
 
 def _maximise_at(objective: Objective, start: Array, tau: float, **options: Any) -> Maximum:
