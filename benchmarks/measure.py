@@ -21,7 +21,7 @@ from scipy.special import expit
 import laplace
 from benchmarks.designs import PUBLISHED_SIZE, Design
 from benchmarks.peers import PEERS, Fit, ours
-from laplace.search import problem_of
+from laplace.objective import problem_of
 
 # A measurement is repeated while its repetitions take less than this in all, in seconds.
 BUDGET = 3.0

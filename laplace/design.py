@@ -167,7 +167,10 @@ def _stateful(spec: Any, data: pd.DataFrame) -> tuple[str, ...]:
     for factor, (kind, _) in spec.encoder_state.items():
         if kind.value == "categorical" or factor in data.columns:
             continue
-        half = data.iloc[::2]
+        if spec.transform_state.get(factor):  # as centres and knots
+            named.append(factor)
+            continue
+        half = data.iloc[::2]  # others, such as x - x.mean(), are found by trying
         whole, part = (formulaic.model_matrix(f"0 + {factor}", d) for d in (data, half))
         if not np.array_equal(np.asarray(whole)[::2], np.asarray(part)):
             named.append(factor)

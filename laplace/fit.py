@@ -11,8 +11,8 @@ from laplace import penalties
 from laplace.arguments import standard_deviation
 from laplace.estimate import AUTO_NODES, search_with
 from laplace.nodes import check_nodes
+from laplace.objective import problem_of
 from laplace.result import Fit
-from laplace.search import problem_of
 from laplace.site import Site
 from laplace.sites import Sites
 

@@ -104,7 +104,7 @@ def _value(hint: Any, given: Any, where: str) -> Any:
     """Return a value of the type of a field, or say what is wrong."""
     if get_origin(hint) in (Union, types.UnionType):
         return None if given is None else _value(get_args(hint)[0], given, where)
-    if hint is Array:
+    if get_origin(hint) is np.ndarray:
         return _array(given, where)
     if get_origin(hint) is tuple:
         if not isinstance(given, list):

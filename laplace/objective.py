@@ -1,4 +1,4 @@
-"""What a fit maximises, as a function of the coefficients of orthogonal columns."""
+"""The problem that some rows pose, and what is maximised: a function of the coefficients."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from laplace import penalties
 from laplace.arguments import Array
-from laplace.basis import Basis, with_log_tau
+from laplace.basis import Basis, orthogonal, with_log_tau
 from laplace.contribution import AtZero, Contribution
-from laplace.families import Family, of_one_trial
+from laplace.families import Bernoulli, Family, Poisson, of_one_trial
 from laplace.penalties import Penalty
-from laplace.questions import Census
+from laplace.questions import ALL, Census, View
 from laplace.sites import Sites
 
 
@@ -69,6 +70,58 @@ class Problem:
     def likelihood(self, nodes: int) -> Objective:
         """Return that without the penalty."""
         return Objective(self.sites, self.basis, nodes)
+
+
+def problem_of(
+    sites: Sites,
+    census: Census,
+    tau: float | None,
+    penalty: str | None,
+    strength: float | None,
+    rows: View = ALL,
+) -> Problem:
+    """Return the problem that some rows pose, or refuse it.
+
+    Raises
+    ------
+    ValueError
+        If the parameters cannot be estimated: y has no variation, columns of X are combinations of
+        others, tau is free with one group, or with 0/1 outcomes of which no two are of one group;
+        or if the penalty is not for such data.
+    """
+    free = tau is None
+    added = None
+    if penalty is not None:
+        added = penalties.build(penalty, strength, sites, census, rows, free)
+    reason = _no_maximum(census)
+    if reason is not None and not (added is not None and added.always_inside):
+        raise ValueError(
+            f"{reason}: the likelihood has no finite maximum; rows with other outcomes are needed"
+        )
+    if free and census.m < 2:
+        raise ValueError(
+            f"groups has one group only ({census.only_group}): tau cannot be "
+            "estimated from it; give a number, for instance tau=1"
+        )
+    basis = orthogonal(sites, census, rows)
+    if free and census.m == census.n and census.single:
+        raise ValueError(
+            "groups has one row in every group: with 0/1 outcomes nothing tells a random "
+            "intercept from the outcome's own variation, so that tau cannot be estimated; "
+            "give a number, for instance tau=1, or groups of several rows"
+        )
+    return Problem(sites, census, basis, tau, added)
+
+
+def _no_maximum(census: Census) -> str | None:
+    """Say why outcomes leave every model without a maximum; None where they do not."""
+    if census.outcomes == 0.0:
+        return "y is 0 in every row"
+    if census.family == Poisson.name or census.outcomes < census.trials:
+        return None
+    return (
+        "y is 1 in every row" if census.family == Bernoulli.name else "y equals trials in every row"
+    )
 
 
 class Objective:

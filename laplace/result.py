@@ -8,17 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from laplace.arguments import (
     Array,
-    as_matrix,
-    as_vector,
-    check_finite,
-    common_index,
     number,
-    row_labels,
 )
 from laplace.contribution import Contribution
 from laplace.estimate import Estimate, reference_nodes
@@ -27,6 +21,7 @@ from laplace.newton import Step
 from laplace.nodes import check_nodes
 from laplace.objective import Objective, Problem
 from laplace.penalties import Penalty
+from laplace.prediction import Rows, predicted
 from laplace.profile import Peak, profile_interval
 from laplace.questions import Census
 from laplace.ratio import LikelihoodRatioTest, Model, against_zero, check_testable, compare
@@ -512,52 +507,8 @@ class Fit:
             If rows are not as those of the fit, a group is unknown, or `kind` does not go with
             `groups`.
         """
-        kind = _kind_of_prediction(kind, X is None, groups is None)
-        names = list(self._census.names)
-        if X is None:
-            if groups is not None or offset is not None:
-                raise ValueError("X must be given where groups or offset is")
-            data = self._rows("predict() without X").data
-            in_order = np.empty(data.n)
-            in_order[data.order] = self._mean(data.X @ self.beta + data.offset, kind, data.codes)
-            return pd.Series(in_order, index=data.index, name="predicted")
-        if self.design is not None and isinstance(X, pd.DataFrame):
-            X, groups, offset = self.design.rows(X, groups, offset)
-        if isinstance(X, pd.DataFrame) and [str(name) for name in X.columns] != names:
-            raise ValueError(
-                f"X must have the columns of the fit, {names}, in that order, got {list(X.columns)}"
-            )
-        index = common_index(X=X, groups=groups, offset=offset)
-        rows = as_matrix(X)
-        n, p = rows.shape
-        if p != len(names):
-            raise ValueError(f"X has {p} columns, but the fit has {len(names)}: {names}")
-        check_finite("X", rows, names)
-        eta = rows @ self.beta
-        if offset is not None:
-            eta = eta + as_vector("offset", offset, n)
-        places = None
-        if groups is not None:
-            labels = row_labels(groups, n)
-            places = self._rows("predict() with groups").data.labels.get_indexer(labels)
-            unknown = np.flatnonzero(places < 0)
-            if unknown.size:
-                raise ValueError(
-                    f"groups names {labels[unknown[:1]].tolist()[0]!r}, which the fit does not "
-                    "know; leave groups out to predict for a group whose random intercept is zero "
-                    "(kind='typical'), or for the mean over groups (kind='marginal')"
-                )
-        return pd.Series(self._mean(eta, kind, places), index=index, name="predicted")
-
-    def _mean(self, eta: Array, kind: str, places: NDArray[np.intp] | None) -> Array:
-        """Mean outcome at a linear predictor without random intercept."""
-        family = self._problem.family
-        if kind == "marginal":
-            return family.marginal(eta, self.tau)
-        if kind == "group":
-            modes, _ = self._site.modes(self.beta, self.tau)
-            eta = eta + modes[places]
-        return family.predicted(eta)
+        rows = Rows(self._problem, self.beta, self.tau, self.design, self._rows)
+        return predicted(rows, X, groups, offset, kind)
 
     def summary(self) -> Summary:
         """Tables of the model, the data, the method and the estimates; print or display it."""
@@ -569,6 +520,8 @@ class Fit:
         tested = self.tau_is_free and penalty is None and self.converged
         sizes = f"of {census.smallest} to {census.largest} rows"
         several = len(self._problem.sites) > 1
+        approximation = self._approximation()
+        test = self.test_tau().describe() if tested else ""
         return {
             "Model": f"{title(census.family)} with random intercepts",
             "Rows": f"{self.nobs}"
@@ -581,14 +534,14 @@ class Fit:
             "Converged": f"yes, in {self.iterations} steps"
             if self.converged
             else f"NO: {self.message}",
-            "Approximation": self._approximation(),
+            "Approximation": approximation,
             "Log-likelihood": f"{self.llf:.4f}"
             + ("" if penalty is None else f", penalised {self.penalized_llf:.4f}"),
             "AIC, BIC": "not defined with a ridge penalty"
             if np.isnan(self.aic)
             else f"{self.aic:.4f}, {self.bic:.4f}",
             "tau": self._tau_in_words(),
-            **({"Test of tau = 0": self.test_tau().describe()} if tested else {}),
+            **({"Test of tau = 0": test} if tested else {}),
         }
 
     def _table(self) -> pd.DataFrame:
@@ -643,16 +596,3 @@ class Fit:
             f"<laplace.Fit: {self.nobs} rows, {self._census.m} groups, {self._method()}, "
             f"log-likelihood {self.llf:.4f}, tau {digits(self.tau)}>"
         )
-
-
-def _kind_of_prediction(kind: str | None, own_rows: bool, no_groups: bool) -> str:
-    """Return the kind of a prediction, or say why it does not go with the other arguments."""
-    if kind is None:
-        return "group" if own_rows or not no_groups else "typical"
-    if kind not in ("group", "typical", "marginal"):
-        raise ValueError(f"kind must be 'group', 'typical' or 'marginal', got {kind!r}")
-    if kind == "group" and not own_rows and no_groups:
-        raise ValueError("groups must be given with kind='group': the group of each row of X")
-    if kind != "group" and not no_groups:
-        raise ValueError(f"groups must be left out with kind={kind!r}, which is for new groups")
-    return kind

@@ -24,15 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from laplace import penalties, separation
+from laplace import separation
 from laplace.arguments import Array
-from laplace.basis import orthogonal
 from laplace.contribution import COEFFICIENTS, AtZero, Contribution
 from laplace.newton import DECREMENT_TOLERANCE, Ending, Maximum, maximise
 from laplace.nodes import MAX_NODES
-from laplace.objective import Objective, Problem
-from laplace.questions import ALL, Census, View
-from laplace.sites import Sites
+from laplace.objective import Objective, Problem, problem_of
+from laplace.questions import View
 
 # Those of every search over tau, also of those inside a profile:
 # a step of log tau beyond this leaves the region where the quadratic model means anything.
@@ -226,56 +224,6 @@ class Found:
 
 
 Start = tuple[Array, float]  # coefficients of the orthogonal columns, and tau
-
-
-def problem_of(
-    sites: Sites,
-    census: Census,
-    tau: float | None,
-    penalty: str | None,
-    strength: float | None,
-    rows: View = ALL,
-) -> Problem:
-    """Return the problem that some rows pose, or refuse it.
-
-    Raises
-    ------
-    ValueError
-        If the parameters cannot be estimated: y has no variation, columns of X are combinations of
-        others, tau is free with one group, or with 0/1 outcomes of which no two are of one group;
-        or if the penalty is not for such data.
-    """
-    free = tau is None
-    added = None
-    if penalty is not None:
-        added = penalties.build(penalty, strength, sites, census, rows, free)
-    reason = _no_maximum(census)
-    if reason is not None and not (added is not None and added.always_inside):
-        raise ValueError(
-            f"{reason}: the likelihood has no finite maximum; rows with other outcomes are needed"
-        )
-    if free and census.m < 2:
-        raise ValueError(
-            f"groups has one group only ({census.only_group}): tau cannot be "
-            "estimated from it; give a number, for instance tau=1"
-        )
-    basis = orthogonal(sites, census, rows)
-    if free and census.m == census.n and census.single:
-        raise ValueError(
-            "groups has one row in every group: with 0/1 outcomes nothing tells a random "
-            "intercept from the outcome's own variation, so that tau cannot be estimated; "
-            "give a number, for instance tau=1, or groups of several rows"
-        )
-    return Problem(sites, census, basis, tau, added)
-
-
-def _no_maximum(census: Census) -> str | None:
-    """Say why outcomes leave every model without a maximum; None where they do not."""
-    if census.outcomes == 0.0:
-        return "y is 0 in every row"
-    if census.family == "poisson" or census.outcomes < census.trials:
-        return None
-    return "y is 1 in every row" if census.family == "bernoulli" else "y equals trials in every row"
 
 
 class Search:

@@ -1,0 +1,111 @@
+"""Means that a fit predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from laplace.arguments import (
+    Array,
+    as_matrix,
+    as_vector,
+    check_finite,
+    common_index,
+    row_labels,
+)
+from laplace.objective import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What predictions are made from.
+
+    Attributes
+    ----------
+    problem : Problem
+        What was fitted.
+    beta : ndarray of shape (p,)
+        Coefficients.
+    tau : float
+        Standard deviation of the random intercepts.
+    design : Design or None
+        How a formula made X, where one did.
+    here : callable
+        Returns what holds the rows of the fit, or says where they are; takes what needs them.
+    """
+
+    problem: Problem
+    beta: Array
+    tau: float
+    design: Any
+    here: Callable[[str], Any]
+
+
+def predicted(source: Rows, X: Any, groups: Any, offset: Any, kind: str | None) -> pd.Series:
+    """Predict means; the arguments are those of `laplace.Fit.predict`."""
+    kind = _kind_of_prediction(kind, X is None, groups is None)
+    names = list(source.problem.census.names)
+    if X is None:
+        if groups is not None or offset is not None:
+            raise ValueError("X must be given where groups or offset is")
+        data = source.here("predict() without X").data
+        eta = data.X @ source.beta + data.offset
+        in_order = np.empty(data.n)
+        in_order[data.order] = _mean(source, eta, kind, data.codes)
+        return pd.Series(in_order, index=data.index, name="predicted")
+    if source.design is not None and isinstance(X, pd.DataFrame):
+        X, groups, offset = source.design.rows(X, groups, offset)
+    if isinstance(X, pd.DataFrame) and [str(name) for name in X.columns] != names:
+        raise ValueError(
+            f"X must have the columns of the fit, {names}, in that order, got {list(X.columns)}"
+        )
+    index = common_index(X=X, groups=groups, offset=offset)
+    matrix = as_matrix(X)
+    n, p = matrix.shape
+    if p != len(names):
+        raise ValueError(f"X has {p} columns, but the fit has {len(names)}: {names}")
+    check_finite("X", matrix, names)
+    eta = matrix @ source.beta
+    if offset is not None:
+        eta = eta + as_vector("offset", offset, n)
+    places = None
+    if groups is not None:
+        labels = row_labels(groups, n)
+        places = source.here("predict() with groups").data.labels.get_indexer(labels)
+        unknown = np.flatnonzero(places < 0)
+        if unknown.size:
+            raise ValueError(
+                f"groups names {labels[unknown[:1]].tolist()[0]!r}, which the fit does not "
+                "know; leave groups out to predict for a group whose random intercept is zero "
+                "(kind='typical'), or for the mean over groups (kind='marginal')"
+            )
+    return pd.Series(_mean(source, eta, kind, places), index=index, name="predicted")
+
+
+def _mean(source: Rows, eta: Array, kind: str, places: NDArray[np.intp] | None) -> Array:
+    """Return the mean outcome at a linear predictor without random intercept."""
+    family = source.problem.family
+    if kind == "marginal":
+        return family.marginal(eta, source.tau)
+    if kind == "group":
+        modes, _ = source.here("predict() by group").modes(source.beta, source.tau)
+        eta = eta + modes[places]
+    return family.predicted(eta)
+
+
+def _kind_of_prediction(kind: str | None, own_rows: bool, no_groups: bool) -> str:
+    """Return the kind of a prediction, or say why it does not go with the other arguments."""
+    if kind is None:
+        return "group" if own_rows or not no_groups else "typical"
+    if kind not in ("group", "typical", "marginal"):
+        raise ValueError(f"kind must be 'group', 'typical' or 'marginal', got {kind!r}")
+    if kind == "group" and not own_rows and no_groups:
+        raise ValueError("groups must be given with kind='group': the group of each row of X")
+    if kind != "group" and not no_groups:
+        raise ValueError(f"groups must be left out with kind={kind!r}, which is for new groups")
+    return kind

@@ -1,0 +1,121 @@
+"""The house: which room may import which, how large a room may be, and what is installed."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import laplace
+
+PACKAGE = Path(laplace.__file__).parent
+ROOT = PACKAGE.parent
+
+# From the ground up; a room imports only from rooms named before it.
+FLOORS = {
+    "base": ["arguments", "contribution"],
+    "mathematics": ["families", "nodes"],
+    "textbook": ["derivatives", "quadrature"],
+    "seam": ["questions", "messages", "sites"],
+    "engine": ["kernels", "plan", "grouped", "likelihood", "design", "site"],
+    "fit": [
+        *("newton", "basis", "penalties", "objective", "separation", "search", "estimate"),
+        *("profile", "ratio", "summary", "prediction", "result"),
+    ],
+    "doors": ["fit", "formula", "simulate", "batch"],
+}
+ROOMS = [room for floor in FLOORS.values() for room in floor]
+# Floors that a floor may import from, besides itself.
+ALLOWED = {
+    "base": set(),
+    "mathematics": {"base"},
+    "textbook": {"base", "mathematics"},
+    "seam": {"base"},
+    "engine": {"base", "mathematics", "seam"},
+    "fit": {"base", "mathematics", "seam"},
+    "doors": {"base", "mathematics", "seam", "engine", "fit"},
+}
+# Rooms that know of no data, of no place, and of no question.
+KNOW_NO_DATA = {"contribution": {"arguments"}, "newton": {"arguments", "contribution"}}
+
+
+def floor_of(room: str) -> str:
+    return next(floor for floor, rooms in FLOORS.items() if room in rooms)
+
+
+def imported(room: str) -> set[str]:
+    """Return the rooms that a room imports, also for types, and also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{room}.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "rooms are imported by their whole names"
+            module = node.module or ""
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        parts = [name.split(".") for name in names]
+        found |= {part[1] for part in parts if part[0] == "laplace" and len(part) > 1}
+    return found & set(ROOMS)
+
+
+def test_every_room_has_its_floor() -> None:
+    assert sorted(path.stem for path in PACKAGE.glob("*.py")) == sorted([*ROOMS, "__init__"])
+
+
+# The plan of the rows and its kernels know each other: the kernels cut the blocks.
+TOGETHER = {("plan", "kernels")}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_one_way(room: str) -> None:
+    for other in imported(room):
+        assert ROOMS.index(other) < ROOMS.index(room), f"{room} imports {other}, further up"
+        own, floor = floor_of(room), floor_of(other)
+        assert floor == own or floor in ALLOWED[own], f"{room} imports {other}, on floor {floor}"
+    if room in KNOW_NO_DATA:
+        assert imported(room) <= KNOW_NO_DATA[room]
+
+
+def test_the_reader_of_imports_sees_all_kinds(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "search.py").write_text(
+        "from typing import TYPE_CHECKING\nimport laplace.plan\nfrom laplace import grouped\n"
+        "if TYPE_CHECKING:\n    from laplace.kernels import evaluate\n"
+        "def f():\n    from laplace.likelihood import Likelihood\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    assert imported("search") == {"plan", "grouped", "kernels", "likelihood"}
+
+
+def test_rooms_are_small() -> None:
+    lines = {path.stem: len(path.read_text().splitlines()) for path in PACKAGE.glob("*.py")}
+    assert {room: n for room, n in lines.items() if n > 600 and room != "kernels"} == {}
+
+
+def test_importing_the_package_loads_no_optimiser() -> None:
+    code = "import sys, laplace; print(*(m for m in sys.modules if m.startswith('scipy.optimize')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == ""
+
+
+def test_the_wheel_holds_the_method_and_nothing_else(tmp_path: Path) -> None:
+    build = importlib.import_module("hatchling.builders.wheel").WheelBuilder(str(ROOT))
+    (wheel,) = build.build(directory=str(tmp_path), versions=["standard"])
+    names = zipfile.ZipFile(wheel).namelist()
+    of_package = {name for name in names if ".dist-info/" not in name}
+    assert of_package == {f"laplace/{room}.py" for room in [*ROOMS, "__init__"]} | {
+        "laplace/py.typed"
+    }
+    assert Path(wheel).stat().st_size < 200_000
+    metadata = zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith("/METADATA")))
+    assert b"License-Expression: BSD-3-Clause\n" in metadata
+    assert [n for n in names if "licenses" in n] == [n for n in names if n.endswith("/LICENSE")]
