@@ -373,11 +373,11 @@ def test_formulas_over_places() -> None:
         with pytest.raises(ValueError, match="would take constants from the rows of each site"):
             laplace.fit_sites(by_formula(f"use ~ {term}", *frames))
         assert laplace.fit_sites(by_formula(f"use ~ {term}", data)).converged
-    frames[1].loc[:, "urban"] = frames[1]["urban"].cat.rename_categories({"N": "rural"})
+    renamed = frames[1].assign(urban=frames[1]["urban"].cat.rename_categories({"N": "rural"}))
     with pytest.raises(
         ValueError, match=r"code a category differently: urban with the levels N, Y"
     ):
-        laplace.fit_sites(by_formula("use ~ urban", *frames))
+        laplace.fit_sites(by_formula("use ~ urban", frames[0], renamed))
 
 
 @pytest.mark.parametrize(
