@@ -1,6 +1,6 @@
 """What made a page: the commit, the versions, and the one script that a page needs.
 
-The runner (`run.py`, beside this file) and the book (`book/_ext/compendium.py`) both use it.
+The runner (`run.py`, beside this file) and the book (`book/_ext/chapters.py`) both use it.
 """
 
 from __future__ import annotations
