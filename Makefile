@@ -62,7 +62,7 @@ serve: book  ## show the book at http://localhost:8000 (PORT=8000)
 
 test: $(STAMP)  ## run all tests, and every notebook against its stored outputs
 	@$(PY) -m pytest -q -n auto --dist loadscope --durations 10 \
-	  --doctest-modules --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval.cfg \
+	  --doctest-modules --nbval --nbval-current-env \
 	  tests laplace notebooks/compendium notebooks/*.ipynb
 
 # The package's own tests: they need neither a notebook, nor a figure, nor a book.

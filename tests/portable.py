@@ -212,7 +212,7 @@ def command(*, only_notebooks: bool) -> list[str]:
     return [
         *(sys.executable, "-m", "pytest", "-q", "-p", "portable", "-p", "no:cacheprovider"),
         *("-n", "auto", "--dist", "loadscope", "--doctest-modules"),
-        *("--nbval", "--nbval-current-env", "--nbval-sanitize-with", "notebooks/nbval.cfg"),
+        *("--nbval", "--nbval-current-env"),
         *([] if only_notebooks else numerical_tests()),
         *notebooks,
     ]

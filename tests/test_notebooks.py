@@ -103,3 +103,49 @@ def test_figures_are_vectors_with_caption_and_alternative_text(path):
         assert options.get("figure", {}).get("caption"), cell.source
         svg = output.data["image/svg+xml"]
         assert "<dc:date>" not in svg, "a date makes every run another file"
+
+
+# Tags that a cell may have. Whatever keeps a cell from being run or compared, or lets it fail, is not
+# among them; such a cell would have to be listed here, with its reason.
+TAGS = {"parameters", "hide-input", "hide-output", "remove-cell", "remove-input", "remove-output"}
+OPT_OUTS: dict[tuple[str, int], str] = {}
+COMMENTS = re.compile(r"#\s*(?:NBVAL_|PYTEST_VALIDATE)|%%capture|doctest:\s*\+SKIP", re.IGNORECASE)
+
+
+def opts_out(cell) -> bool:
+    return bool(COMMENTS.search(cell.source)) or not set(cell.metadata.get("tags", [])) <= TAGS
+
+
+def test_no_cell_opts_out_of_the_comparison(path):
+    found = {(path.stem, n) for n, cell in enumerate(code_cells(path), 1) if opts_out(cell)}
+    assert found == {key for key in OPT_OUTS if key[0] == path.stem}
+    for cell in read(path).cells:
+        assert cell.cell_type in ("markdown", "code"), "a raw cell is run by nobody"
+
+
+@pytest.mark.parametrize(
+    ("source", "tags"),
+    [
+        ("# NBVAL_IGNORE_OUTPUT\n1 + 1", []),
+        ("1 + 1  #NBVAL_SKIP", []),
+        ("# nbval_raises_exception\n1 / 0", []),
+        ("# PYTEST_VALIDATE_IGNORE_OUTPUT\n1 + 1", []),
+        ("%%capture\nprint(1)", []),
+        ("1 + 1", ["nbval-ignore-output"]),
+        ("1 + 1", ["nbval-skip"]),
+        ("1 / 0", ["raises-exception"]),
+        ("1 + 1", ["skip-execution"]),
+    ],
+)
+def test_opting_out_is_noticed(path, source, tags):
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": tags})
+    assert opts_out(cell)
+    assert not opts_out(nbformat.v4.new_code_cell("1 + 1", metadata={"tags": ["parameters"]}))
+
+
+def test_the_commands_compare_everything(path):
+    root = FOLDER.parent
+    for name in ("Makefile", ".ci/run", "tests/portable.py", "pyproject.toml"):
+        text = (root / name).read_text(encoding="utf-8")
+        assert "--nbval-lax" not in text
+        assert "nbval-sanitize" not in text

@@ -49,13 +49,9 @@ class Column:
     def values(self, texts: list[str]) -> pd.Series:
         """Turn the texts of the file into the values that they mean."""
         if isinstance(self.kind, tuple):
-            return pd.Series(
-                pd.Categorical(texts, categories=list(self.kind))
-            )
+            return pd.Series(pd.Categorical(texts, categories=list(self.kind)))
         numbers = [self.kind(text) for text in texts]
-        return pd.Series(
-            numbers, dtype="int64" if self.kind is int else "float64"
-        )
+        return pd.Series(numbers, dtype="int64" if self.kind is int else "float64")
 
 
 @dataclass(frozen=True)
@@ -106,21 +102,13 @@ class Dataset:
     def as_attrs(self) -> dict[Hashable, Any]:
         """Return the description as a new dict, its columns as a dict of their meanings."""
         meanings = {column.name: column.meaning for column in self.columns}
-        return {
-            key: meanings if key == "columns" else v
-            for key, v in asdict(self).items()
-        }
+        return {key: meanings if key == "columns" else v for key, v in asdict(self).items()}
 
     def load(self) -> pd.DataFrame:
         """Return the rows in a new DataFrame, with this description in its ``attrs``."""
         with (DATA / f"{self.name}.csv").open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        data = pd.DataFrame(
-            {
-                c.name: c.values([row[c.name] for row in rows])
-                for c in self.columns
-            }
-        )
+        data = pd.DataFrame({c.name: c.values([row[c.name] for row in rows]) for c in self.columns})
         data.attrs = self.as_attrs()
         return data
 
@@ -201,12 +189,8 @@ _CBPP = Dataset(
             ("1", "2", "3", "4"),
             "time of the blood samples, 1 to 4, a quarter each",
         ),
-        Column(
-            "incidence", int, "number of new serological cases in the herd"
-        ),
-        Column(
-            "size", int, "size of the herd at the beginning of the period"
-        ),
+        Column("incidence", int, "number of new serological cases in the herd"),
+        Column("size", int, "size of the herd at the beginning of the period"),
     ),
 )
 
@@ -236,9 +220,7 @@ _CONTRACEPTION = Dataset(
             int,
             "number of the district, 1 to 61; nobody was asked in 54",
         ),
-        Column(
-            "urban", ("N", "Y"), "whether she lives in a town: N no, Y yes"
-        ),
+        Column("urban", ("N", "Y"), "whether she lives in a town: N no, Y yes"),
         Column("livch", ("0", "1", "2", "3+"), "number of living children"),
         Column("age", float, "her age in years, less the mean age"),
         Column("use", int, "whether she uses contraception: 0 no, 1 yes"),
@@ -372,8 +354,6 @@ def in_r(name: str) -> dict[str, Any]:
     0.647518
     """
     if name not in DATASETS:
-        raise ValueError(
-            f"name must be one of {list(DATASETS)}, got {name!r}"
-        )
+        raise ValueError(f"name must be one of {list(DATASETS)}, got {name!r}")
     values = json.loads((DATA / "fits.json").read_text(encoding="utf-8"))
     return {"about": values["about"], **values[name]}

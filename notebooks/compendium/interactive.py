@@ -28,18 +28,14 @@ from laplace.nodes import check_nodes, gauss_hermite
 
 SIZES = (1, 2, 3, 5, 8, 12, 20, 30)
 TAUS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
-MAX_ROWS = (
-    40  # the table holds every number of events, so it grows with each row
-)
+MAX_ROWS = 40  # the table holds every number of events, so it grows with each row
 
 # The grid of t = (u - mode) / omega: finer around the top, where the curve bends, and wide enough
 # for the hill to come down on its heavier side.
 FINE = np.arange(-42, 43, 3) / 20
 COARSE = np.array([2.4, 2.7, 3.0, 3.3, 3.7, 4.1, 4.6, 5.2, 6.0, 7.0, 8.0])
 GRID = np.concatenate([-COARSE[::-1], FINE, COARSE])
-BETA = np.zeros(
-    1
-)  # the intercept: the group differs from one half by its own u alone
+BETA = np.zeros(1)  # the intercept: the group differs from one half by its own u alone
 
 LEFT, RIGHT, TOP, BOTTOM = (
     40,
@@ -116,12 +112,7 @@ def explorer(
     all_sizes = sorted(
         {
             rows,
-            *(
-                whole_number(
-                    "each of sizes", n, minimum=1, maximum=MAX_ROWS
-                )
-                for n in sizes
-            ),
+            *(whole_number("each of sizes", n, minimum=1, maximum=MAX_ROWS) for n in sizes),
         }
     )
     all_taus = sorted({tau, *(_positive("each of taus", t) for t in taus)})
@@ -130,15 +121,9 @@ def explorer(
     counts = sorted({5, 10, nodes} - {1})  # one node is Laplace
     at = _adaptive_t(nodes)
     settings = [
-        [
-            [_setting(n, k, t, at, counts) for k in range(n + 1)]
-            for t in all_taus
-        ]
-        for n in all_sizes
+        [[_setting(n, k, t, at, counts) for k in range(n + 1)] for t in all_taus] for n in all_sizes
     ]
-    limit = (
-        3.2 * all_taus[-1]
-    )  # in u; with the largest tau, the hill comes down within it
+    limit = 3.2 * all_taus[-1]  # in u; with the largest tau, the hill comes down within it
     unit = (RIGHT - LEFT) / (2 * limit)
     table = {
         "sizes": all_sizes,
@@ -177,31 +162,21 @@ def explorer(
         "errors": "".join(
             f'<p style="border-color: {COLOURS["quadrature" if i else "laplace"]}">{rule} '
             f'<strong data-show="{rule}">{escape(error)}</strong></p>'
-            for i, (rule, error) in enumerate(
-                zip(table["rules"], errors, strict=True)
-            )
+            for i, (rule, error) in enumerate(zip(table["rules"], errors, strict=True))
         ),
         "left": LEFT,
         "width": RIGHT - LEFT,
         "axes": _axes(limit, unit),
         "table": embedded,
     }
-    template = (
-        Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
-    )
-    return Explorer(
-        Template(template).substitute(
-            blanks | _drawing(table, beginning) | COLOURS
-        )
-    )
+    template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    return Explorer(Template(template).substitute(blanks | _drawing(table, beginning) | COLOURS))
 
 
 # The numbers -----------------------------------------------------------------------------------
 
 
-def _setting(
-    rows: int, events: int, tau: float, at: Array, counts: list[int]
-) -> list[Any]:
+def _setting(rows: int, events: int, tau: float, at: Array, counts: list[int]) -> list[Any]:
     """Give mode, omega, log-likelihood, errors, heights on the grid and at the nodes."""
     x, y = (
         np.ones((rows, 1)),
@@ -212,9 +187,7 @@ def _setting(
     top = derivatives.g(x, y, mode, BETA, tau)
 
     def height(t: float) -> float:
-        return math.exp(
-            derivatives.g(x, y, mode + omega * t, BETA, tau) - top
-        )
+        return math.exp(derivatives.g(x, y, mode + omega * t, BETA, tau) - top)
 
     # The truth, as in the chapter. Against 40 digits, quad is right to 1e-14 where 200 adaptive
     # nodes are to 1e-11, and so can judge errors down to 1e-10.
@@ -250,13 +223,10 @@ def _error(error: float) -> str:
 
 def _embedded(table: dict[str, Any]) -> str:
     """Write the table as JSON that can stand in a page, a line for each size and tau."""
-    compact = json.JSONEncoder(
-        separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode
+    compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
     head = compact({k: v for k, v in table.items() if k != "settings"})
     settings = ",\n".join(
-        "[" + ",\n".join(map(compact, of_size)) + "]"
-        for of_size in table["settings"]
+        "[" + ",\n".join(map(compact, of_size)) + "]" for of_size in table["settings"]
     )
     # "</" would end the script that holds it
     return f'{head[:-1]},"settings":[\n{settings}]}}'.replace("</", "<\\/")
@@ -276,10 +246,7 @@ def _drawing(table: dict[str, Any], setting: list[Any]) -> dict[str, str]:
         return f"{table['y'][0] - table['y'][1] * height:.1f}"
 
     def points(all_heights: list[int]) -> str:
-        return " ".join(
-            f"{x(t)},{y(h)}"
-            for t, h in zip(table["t"], all_heights, strict=True)
-        )
+        return " ".join(f"{x(t)},{y(h)}" for t, h in zip(table["t"], all_heights, strict=True))
 
     curve = points(heights)
     return {
@@ -299,21 +266,15 @@ def _axes(limit: float, unit: float) -> str:
     step = power * max(m for m in (1, 2, 5) if m * power <= limit / 2)
     ticks = step * np.arange(-int(limit / step), int(limit / step) + 1)
     middle, label = (LEFT + RIGHT) / 2, (TOP + BOTTOM) / 2
-    drawn = [
-        f'<path d="M{LEFT} {TOP - 12}V{BOTTOM}H{RIGHT}" fill="none" stroke="#000"/>'
-    ]
+    drawn = [f'<path d="M{LEFT} {TOP - 12}V{BOTTOM}H{RIGHT}" fill="none" stroke="#000"/>']
     for u in ticks:
         at = f"{middle + unit * u:.1f}"
         drawn.append(f'<path d="M{at} {BOTTOM}v5" stroke="#000"/>')
         words = f"{u:g}".replace("-", "−")
-        drawn.append(
-            f'<text x="{at}" y="{BOTTOM + 20}" text-anchor="middle">{words}</text>'
-        )
+        drawn.append(f'<text x="{at}" y="{BOTTOM + 20}" text-anchor="middle">{words}</text>')
     for height, words in ((BOTTOM, "0"), (TOP, "1")):
         drawn.append(f'<path d="M{LEFT} {height}h-5" stroke="#000"/>')
-        drawn.append(
-            f'<text x="{LEFT - 9}" y="{height + 5}" text-anchor="end">{words}</text>'
-        )
+        drawn.append(f'<text x="{LEFT - 9}" y="{height + 5}" text-anchor="end">{words}</text>')
     drawn.append(
         f'<text x="{middle}" y="{BOTTOM + 41}" text-anchor="middle">random intercept u</text>'
     )
@@ -343,7 +304,5 @@ def _positive(name: str, value: object) -> float:
     except TypeError:
         raise TypeError(f"{name} must be a number, got {value!r}") from None
     if not (number > 0 and math.isfinite(number)):
-        raise ValueError(
-            f"{name} must be positive and finite, got {value!r}"
-        )
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
     return number

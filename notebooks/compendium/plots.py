@@ -26,6 +26,7 @@ except ModuleNotFoundError as missing:
         f"compendium.plots needs {missing.name}: install the extra, pip install '.[plots]' in a clone"
     ) from missing
 
+from compendium import svg
 from laplace import derivatives, quadrature
 from laplace.families import Array
 
@@ -77,24 +78,24 @@ STYLE: Any = {
 }
 
 
-NO_DATE = {"Date": None}
 P = ParamSpec("P")
 
 
 def show_as_svg() -> None:
     """Make a notebook show figures as SVG: sharp at any width, the same at every run."""
+    from IPython import get_ipython
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
     mpl.rcParams.update(STYLE)
-    set_matplotlib_formats("svg", metadata=NO_DATE, bbox_inches="tight")  # type: ignore[no-untyped-call]
+    set_matplotlib_formats("svg")  # type: ignore[no-untyped-call]
+    shell = get_ipython()
+    shell.display_formatter.formatters["image/svg+xml"].for_type(Figure, svg.drawn)
 
 
 def save_svg(figure: Figure, path: Path) -> None:
     """Write a figure as SVG; the same figure gives the same file."""
     with mpl.rc_context(STYLE):
-        figure.savefig(
-            path, format="svg", metadata=NO_DATE, bbox_inches="tight"
-        )
+        path.write_text(svg.drawn(figure), encoding="utf-8")
 
 
 def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -108,9 +109,7 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return styled
 
 
-def _figure(
-    rows: int, columns: int, height: float, **options: Any
-) -> tuple[Figure, Any]:
+def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
     """Return a figure of the book's width, and its axes."""
     layout = ConstrainedLayoutEngine(hspace=0.06)
     figure = Figure(figsize=(WIDTH, height), layout=layout)
@@ -162,16 +161,10 @@ def integrand(
         gaussian = np.exp(-0.5 * ((u - mode) / omega) ** 2)
         at = quadrature.adaptive_nodes(x, y, beta, tau, nodes)
         at = at[(at > u[0]) & (at < u[-1])]
-        height = np.exp(
-            [derivatives.g(x, y, v, beta, tau) - top for v in at]
-        )
-        ax.fill_between(
-            u, curve, color=COLOURS["faint"], alpha=0.3, linewidth=0
-        )
+        height = np.exp([derivatives.g(x, y, v, beta, tau) - top for v in at])
+        ax.fill_between(u, curve, color=COLOURS["faint"], alpha=0.3, linewidth=0)
         ax.plot(u, curve, color=COLOURS["truth"], label="integrand")
-        ax.plot(
-            u, gaussian, "--", color=COLOURS["laplace"], label="Laplace"
-        )
+        ax.plot(u, gaussian, "--", color=COLOURS["laplace"], label="Laplace")
         ax.vlines(at, 0, height, color=COLOURS["quadrature"], linewidth=1.2)
         ax.plot(
             at,
@@ -193,9 +186,7 @@ def integrand(
 
 
 @_styled
-def quadrature_error(
-    errors: pd.DataFrame, ylabel: str = "error of the log-likelihood"
-) -> Figure:
+def quadrature_error(errors: pd.DataFrame, ylabel: str = "error of the log-likelihood") -> Figure:
     """Draw an absolute error against the number of nodes, of the ordinary and the adaptive rule.
 
     Parameters
@@ -246,9 +237,7 @@ def quadrature_error(
 
 
 @_styled
-def errors_by_group(
-    errors: Mapping[str, pd.DataFrame], kinds: pd.Series
-) -> Figure:
+def errors_by_group(errors: Mapping[str, pd.DataFrame], kinds: pd.Series) -> Figure:
     """Draw each group's absolute error against the number of nodes, a panel a rule.
 
     Parameters
@@ -267,9 +256,7 @@ def errors_by_group(
     ValueError
         If there are more than three kinds.
     """
-    figure, axes = _figure(
-        len(errors), 1, 2.9 * len(errors), sharex=True, sharey=True
-    )
+    figure, axes = _figure(len(errors), 1, 2.9 * len(errors), sharex=True, sharey=True)
     colours = {
         "ordinary": COLOURS["faint"],
         "adaptive": COLOURS["quadrature"],
@@ -280,9 +267,7 @@ def errors_by_group(
             f"kinds must be of at most {len(lines)} kinds, got {kinds.nunique()}: "
             "put some of them together"
         )
-    for ax, (name, table) in zip(
-        np.atleast_1d(axes), errors.items(), strict=True
-    ):
+    for ax, (name, table) in zip(np.atleast_1d(axes), errors.items(), strict=True):
         for kind, line in lines.items():
             members = table.loc[:, kinds == kind]
             place = members.index.to_numpy(dtype=float)
@@ -363,9 +348,7 @@ def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
 
 
 @_styled
-def by_nodes(
-    estimates: pd.DataFrame, reference: float, ylabel: str
-) -> Figure:
+def by_nodes(estimates: pd.DataFrame, reference: float, ylabel: str) -> Figure:
     """Draw an estimate against the number of nodes, of the ordinary and the adaptive rule.
 
     Parameters
@@ -382,9 +365,7 @@ def by_nodes(
     Figure
     """
     figure, ax = _figure(1, 1, 3.4)
-    ax.axhline(
-        reference, color=COLOURS["truth"], linewidth=1, label="many nodes"
-    )
+    ax.axhline(reference, color=COLOURS["truth"], linewidth=1, label="many nodes")
     lines = {
         "ordinary": (":", "v", COLOURS["faint"]),
         "adaptive": ("-", MARKERS["quadrature"], COLOURS["quadrature"]),
@@ -511,9 +492,7 @@ def coefficients(
     places = np.arange(len(names), dtype=float)
     offsets = np.linspace(-0.27, 0.27, len(estimates))
     ax.axhline(0, color=COLOURS["faint"], linewidth=0.8)
-    for shift, (label, (values, half)) in zip(
-        offsets, estimates.items(), strict=True
-    ):
+    for shift, (label, (values, half)) in zip(offsets, estimates.items(), strict=True):
         kind = label.split()[0].rstrip(",").lower()
         ax.errorbar(
             places if kind == "truth" else places + shift,
@@ -634,9 +613,7 @@ def curves(fitted: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     Figure
     """
     figure, ax = _figure(1, 1, 3.6)
-    for name, line in zip(
-        fitted.columns, ["-", "--", "-.", ":"], strict=False
-    ):
+    for name, line in zip(fitted.columns, ["-", "--", "-.", ":"], strict=False):
         ax.plot(
             fitted.index,
             fitted[name],
@@ -650,9 +627,7 @@ def curves(fitted: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
 
 
 @_styled
-def proportions(
-    observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str
-) -> Figure:
+def proportions(observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str) -> Figure:
     """Draw observed proportions over time and the fitted population average, a colour an arm.
 
     Parameters
@@ -671,9 +646,7 @@ def proportions(
         ("o", "-", COLOURS["one arm"]),
         ("^", "--", COLOURS["other arm"]),
     ]
-    for arm, (marker, line, colour) in zip(
-        observed.columns, styles, strict=False
-    ):
+    for arm, (marker, line, colour) in zip(observed.columns, styles, strict=False):
         ax.plot(
             observed.index,
             observed[arm],
@@ -799,9 +772,7 @@ def by_scenario(
     """
     value, mcse, *marks = (table[name].unstack("method") for name in table)
     names = list(dict.fromkeys(table.index.get_level_values("scenario")))
-    figure, ax = _figure(
-        1, 1, 1.3 + len(names) * (0.16 + 0.13 * value.shape[1])
-    )
+    figure, ax = _figure(1, 1, 1.3 + len(names) * (0.16 + 0.13 * value.shape[1]))
     ax.axvline(reference, color=COLOURS["truth"], linewidth=1)
     offsets = np.linspace(-0.32, 0.32, value.shape[1])
     low, high = limits
@@ -869,9 +840,7 @@ def by_design(
     Figure
     """
     row, column, along = designs.columns
-    rows, columns, places = (
-        sorted(designs[name].unique()) for name in designs.columns
-    )
+    rows, columns, places = (sorted(designs[name].unique()) for name in designs.columns)
     figure, axes = _figure(
         len(rows),
         len(columns),
@@ -883,26 +852,19 @@ def by_design(
     methods = list(dict.fromkeys(table.index.get_level_values("method")))
     offsets = np.linspace(-0.2, 0.2, len(methods))
     low, high = limits
-    for (i, a), (k, b) in itertools.product(
-        enumerate(rows), enumerate(columns)
-    ):
+    for (i, a), (k, b) in itertools.product(enumerate(rows), enumerate(columns)):
         ax = axes[i, k]
         ax.axhline(reference, color=COLOURS["truth"], linewidth=1)
-        cell = designs[
-            (designs[row] == a) & (designs[column] == b)
-        ].sort_values(along)
+        cell = designs[(designs[row] == a) & (designs[column] == b)].sort_values(along)
         at = np.searchsorted(places, cell[along])
         for shift, method in zip(offsets, methods, strict=True):
             colour, marker = _look(method)
             value, mcse, *marks = (
-                table[name].xs(method, level="method").reindex(cell.index)
-                for name in table
+                table[name].xs(method, level="method").reindex(cell.index) for name in table
             )
             place = at + shift
             bar = Z_95 * mcse.mask((value < low) | (value > high))
-            ax.vlines(
-                place, value - bar, value + bar, color=colour, linewidth=1.6
-            )
+            ax.vlines(place, value - bar, value + bar, color=colour, linewidth=1.6)
             ax.plot(
                 place,
                 value.clip(low, high),
@@ -937,9 +899,7 @@ def _look(method: str) -> tuple[str, str]:
 def _hollow(ax: Any, x: ArrayLike, y: ArrayLike, which: pd.Series) -> None:
     """Take the middle out of some markers; what is missing is none of them."""
     inside = (which == 1).to_numpy()
-    if (
-        not inside.any()
-    ):  # a line without points that is not clipped has no place in a layout
+    if not inside.any():  # a line without points that is not clipped has no place in a layout
         return
     ax.plot(
         np.asarray(x)[inside],
@@ -977,14 +937,10 @@ def zip_plot(intervals: pd.DataFrame) -> Figure:
     Figure
     """
     methods = list(dict.fromkeys(intervals["method"]))
-    figure, axes = _figure(
-        1, len(methods), 4.4, squeeze=False, sharex=True, sharey=True
-    )
+    figure, axes = _figure(1, len(methods), 4.4, squeeze=False, sharex=True, sharey=True)
     for ax, method in zip(axes[0], methods, strict=True):
         rows = intervals[intervals["method"] == method]
-        far = (
-            (rows["estimate"] - rows["truth"]) / rows["standard_error"]
-        ).abs()
+        far = ((rows["estimate"] - rows["truth"]) / rows["standard_error"]).abs()
         rows = rows.iloc[np.argsort(far.to_numpy(), kind="stable")]
         centile = 100.0 * (np.arange(len(rows)) + 0.5) / len(rows)
         covers = rows["covers"].to_numpy()
@@ -1000,15 +956,9 @@ def zip_plot(intervals: pd.DataFrame) -> Figure:
                 color=colour,
                 linewidth=0.6,
             )
-        ax.axvline(
-            rows["truth"].iloc[0], color=COLOURS["truth"], linewidth=1
-        )
-        ax.axhline(
-            95.0, color=COLOURS["truth"], linewidth=0.8, linestyle="--"
-        )
-        ax.set(
-            title=f"{method}: {100.0 * covers.mean():.1f} %", ylim=(0, 100)
-        )
+        ax.axvline(rows["truth"].iloc[0], color=COLOURS["truth"], linewidth=1)
+        ax.axhline(95.0, color=COLOURS["truth"], linewidth=0.8, linestyle="--")
+        ax.set(title=f"{method}: {100.0 * covers.mean():.1f} %", ylim=(0, 100))
         ax.title.set_fontsize(11)
     axes[0, 0].set_ylabel("centile of the distance from the truth")
     figure.supxlabel("95 % interval")
@@ -1031,9 +981,7 @@ def against(panels: Mapping[str, pd.DataFrame]) -> Figure:
     figure, axes = _figure(1, len(panels), 3.4, squeeze=False)
     for ax, (title, pair) in zip(axes[0], panels.items(), strict=True):
         low, high = float(pair.min().min()), float(pair.max().max())
-        ax.plot(
-            [low, high], [low, high], color=COLOURS["truth"], linewidth=1
-        )
+        ax.plot([low, high], [low, high], color=COLOURS["truth"], linewidth=1)
         ax.plot(
             pair.iloc[:, 0],
             pair.iloc[:, 1],

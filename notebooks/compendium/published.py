@@ -90,9 +90,7 @@ class PublishedFit:
     steps: int
     converged: bool
 
-    def __array__(
-        self, dtype: Any = None, copy: bool | None = None
-    ) -> Array:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Return the coefficients."""
         return np.array(self.beta, dtype=dtype)
 
@@ -135,21 +133,13 @@ def fit(
     array([-0.02635409,  0.2838822 , -1.98640254])
     """
     corrected = _names_of_errors(correct)
-    if (
-        X is None
-        and groups is None
-        and (y is None or isinstance(y, Simulated))
-    ):
+    if X is None and groups is None and (y is None or isinstance(y, Simulated)):
         y, X, groups = two_sites() if y is None else y
     elif y is None or X is None or groups is None:
-        raise ValueError(
-            "give y, X and groups, or none of them for the published data"
-        )
+        raise ValueError("give y, X and groups, or none of them for the published data")
     tau = standard_deviation("tau", tau)
     if tau == 0.0:
-        raise ValueError(
-            "tau must be positive: the published algorithm divides by it"
-        )
+        raise ValueError("tau must be positive: the published algorithm divides by it")
     data = GroupedData.from_arrays(y, X, groups)
     ends = data.starts + data.sizes
     sites = [
@@ -158,14 +148,10 @@ def fit(
     ]
     # a maximiser that diverges is part of the record, and said by `converged`
     with np.errstate(all="ignore"):
-        return _iterate(
-            sites, np.zeros(data.p), fresh_modes="stale_modes" in corrected
-        )
+        return _iterate(sites, np.zeros(data.p), fresh_modes="stale_modes" in corrected)
 
 
-def _iterate(
-    sites: list[Site], beta: Array, *, fresh_modes: bool
-) -> PublishedFit:
+def _iterate(sites: list[Site], beta: Array, *, fresh_modes: bool) -> PublishedFit:
     """Take the rounds of steps in beta; the modes are renewed each round, or each step."""
     modes = np.full(len(sites), FIRST_MODE)
     steps, small, change = 0, False, np.inf
@@ -173,19 +159,12 @@ def _iterate(
         before = beta
         for step in range(STEPS_PER_ROUND):
             if step == 0 or fresh_modes:
-                modes = np.array(
-                    [
-                        site.mode(u, beta)
-                        for site, u in zip(sites, modes, strict=True)
-                    ]
-                )
+                modes = np.array([site.mode(u, beta) for site, u in zip(sites, modes, strict=True)])
             at = list(zip(sites, modes, strict=True))
             l_1 = np.sum([site.l_1(u, beta) for site, u in at], axis=0)
             l_2 = np.sum([site.l_2(u, beta) for site, u in at], axis=0)
             try:
-                delta = np.linalg.solve(
-                    l_2.T, l_1
-                )  # l_1 from the left, and l_2 not symmetric
+                delta = np.linalg.solve(l_2.T, l_1)  # l_1 from the left, and l_2 not symmetric
             except np.linalg.LinAlgError:
                 delta = np.full_like(beta, np.nan)
             if not np.all(np.isfinite(delta)):
@@ -196,9 +175,7 @@ def _iterate(
             beta = beta - delta
             steps += 1
         change = float(np.max(np.abs(beta - before)))
-    return PublishedFit(
-        beta, modes, steps, small and change < 1e3 * TOLERANCE
-    )
+    return PublishedFit(beta, modes, steps, small and change < 1e3 * TOLERANCE)
 
 
 class Site:
@@ -253,27 +230,19 @@ class Site:
     def g_bb(self, u: float, beta: Array) -> Array:
         return derivatives.g_bb(self.x, self.y, u, beta, self.tau)
 
-    def g_uubb(
-        self, u: float, beta: Array
-    ) -> Array:  # the published one is never called
+    def g_uubb(self, u: float, beta: Array) -> Array:  # the published one is never called
         return derivatives.g_uubb(self.x, self.y, u, beta, self.tau)
 
     # These are not, unless corrected.
 
     def g_uuu(self, u: float, beta: Array) -> float:
-        return self._sign_of_third * derivatives.g_uuu(
-            self.x, self.y, u, beta, self.tau
-        )
+        return self._sign_of_third * derivatives.g_uuu(self.x, self.y, u, beta, self.tau)
 
     def g_uub(self, u: float, beta: Array) -> Array:
-        return self._sign_of_third * derivatives.g_uub(
-            self.x, self.y, u, beta, self.tau
-        )
+        return self._sign_of_third * derivatives.g_uub(self.x, self.y, u, beta, self.tau)
 
     def g_ubb(self, u: float, beta: Array) -> Array:
-        return self._sign_of_third * derivatives.g_ubb(
-            self.x, self.y, u, beta, self.tau
-        )
+        return self._sign_of_third * derivatives.g_ubb(self.x, self.y, u, beta, self.tau)
 
     @property
     def _sign_of_third(self) -> float:
@@ -287,15 +256,11 @@ class Site:
         right = derivatives.g_uuub(self.x, self.y, u, beta, self.tau)
         if "g_uuub" in self.corrected:
             return right
-        return right - 2.0 * derivatives.g_uub(
-            self.x, self.y, u, beta, self.tau
-        )
+        return right - 2.0 * derivatives.g_uub(self.x, self.y, u, beta, self.tau)
 
     def omega(self, u: float, beta: Array) -> float:
         tau = self.tau if "omega" in self.corrected else 1.0
-        return float(
-            (-derivatives.g_uu(self.x, self.y, u, beta, tau)) ** -0.5
-        )
+        return float((-derivatives.g_uu(self.x, self.y, u, beta, tau)) ** -0.5)
 
     def mu_b(self, u: float, beta: Array) -> Array:
         return self.omega(u, beta) ** 2 * self.g_ub(u, beta)
@@ -305,14 +270,10 @@ class Site:
         cross = np.outer(mu_b, self.g_uub(u, beta))
         crosses = cross + (cross.T if "mu_bb" in self.corrected else cross)
         outer = np.outer(mu_b, mu_b) * self.g_uuu(u, beta)
-        return self.omega(u, beta) ** 2 * (
-            outer + crosses + self.g_ubb(u, beta)
-        )
+        return self.omega(u, beta) ** 2 * (outer + crosses + self.g_ubb(u, beta))
 
     def omega_b(self, u: float, beta: Array) -> Array:
-        along = self.g_uuu(u, beta) * self.mu_b(u, beta) + self.g_uub(
-            u, beta
-        )
+        along = self.g_uuu(u, beta) * self.mu_b(u, beta) + self.g_uub(u, beta)
         return 0.5 * self.omega(u, beta) ** 3 * along
 
     def omega_bb(self, u: float, beta: Array) -> Array:
@@ -326,22 +287,13 @@ class Site:
         rest = mu_bb
         if "omega_bb" in self.corrected:
             rest = np.outer(g_uuub, mu_b) + self.g_uubb(u, beta)
-        fourth = np.outer(mu_b, mu_b) * self.g_uuuu(u, beta) + np.outer(
-            mu_b, g_uuub
-        )
+        fourth = np.outer(mu_b, mu_b) * self.g_uuuu(u, beta) + np.outer(mu_b, g_uuub)
         second = mu_bb * g_uuu + fourth + rest
-        return (
-            0.75 * omega**5 * np.outer(first, first)
-            + 0.5 * omega**3 * second
-        )
+        return 0.75 * omega**5 * np.outer(first, first) + 0.5 * omega**3 * second
 
     def l_1(self, u: float, beta: Array) -> Array:
         along_omega = self.omega_b(u, beta) / self.omega(u, beta)
-        return (
-            along_omega
-            + self.g_u(u, beta) * self.mu_b(u, beta)
-            + self.g_b(u, beta)
-        )
+        return along_omega + self.g_u(u, beta) * self.mu_b(u, beta) + self.g_b(u, beta)
 
     def l_2(self, u: float, beta: Array) -> Array:
         omega, omega_b, mu_b = (

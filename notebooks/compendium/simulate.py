@@ -70,11 +70,7 @@ def two_sites(
         whole_number("seed", seed, minimum=0, maximum=2**32 - 1)
     )  # the published data need this legacy stream
     drawn = PUBLISHED_RANGE * (stream.rand(p) - stream.rand(p))
-    beta = (
-        drawn
-        if beta is None
-        else coefficients(beta, [f"x{k}" for k in range(p)])
-    )
+    beta = drawn if beta is None else coefficients(beta, [f"x{k}" for k in range(p)])
     noise = stream.rand(m)
     # a stream of its own, so that drawing intercepts changes nothing else
     intercepts = np.random.default_rng(
@@ -143,10 +139,7 @@ def published_setting(
     X = np.column_stack(
         [
             np.ones(rows),
-            *(
-                (rng.random(rows) < p).astype(float)
-                for p in SETTING_PROBABILITIES
-            ),
+            *((rng.random(rows) < p).astype(float) for p in SETTING_PROBABILITIES),
             *(rng.normal(0.0, np.sqrt(v), rows) for v in SETTING_VARIANCES),
             *(rng.uniform(-r, r, rows) for r in SETTING_RANGES),
         ]
@@ -158,9 +151,7 @@ def published_setting(
         *(f"uniform {r:g}" for r in SETTING_RANGES),
     )
     groups = np.repeat(np.arange(m), n)
-    return with_outcomes(
-        rng, X, groups, np.array(SETTING_BETA), tau, names, noise
-    )
+    return with_outcomes(rng, X, groups, np.array(SETTING_BETA), tau, names, noise)
 
 
 def small_groups(
@@ -201,27 +192,17 @@ def small_groups(
     )
     tau = standard_deviation("tau", tau)
     if not 0.0 < prevalence < 1.0:
-        raise ValueError(
-            f"prevalence must be between 0 and 1, got {prevalence}"
-        )
+        raise ValueError(f"prevalence must be between 0 and 1, got {prevalence}")
     slopes = coefficients([within, between], ["within", "between"])
     rng = np.random.default_rng(seed)
     of_row = np.repeat(np.arange(m), n)
-    X = np.column_stack(
-        [np.ones(m * n), rng.normal(size=m * n), of_row % 2.0]
-    )
-    beta = np.append(
-        _intercept(float(prevalence), tau, *slopes.tolist()), slopes
-    )
-    return with_outcomes(
-        rng, X, of_row, beta, tau, ("intercept", "within", "between")
-    )
+    X = np.column_stack([np.ones(m * n), rng.normal(size=m * n), of_row % 2.0])
+    beta = np.append(_intercept(float(prevalence), tau, *slopes.tolist()), slopes)
+    return with_outcomes(rng, X, of_row, beta, tau, ("intercept", "within", "between"))
 
 
 @cache
-def _intercept(
-    prevalence: float, tau: float, within: float, between: float
-) -> float:
+def _intercept(prevalence: float, tau: float, within: float, between: float) -> float:
     """Return the intercept that gives the prevalence, on average over two arms."""
     # within an arm the linear predictor is normal; Gauss-Legendre over 12 SD, exact to rounding
     nodes, weights = np.polynomial.legendre.leggauss(400)
@@ -230,9 +211,7 @@ def _intercept(
     spread = np.hypot(within, tau) * z
 
     def gap(intercept: float) -> float:
-        arms = BERNOULLI.b_1(
-            intercept + np.array([[0.0], [between]]) + spread
-        )
+        arms = BERNOULLI.b_1(intercept + np.array([[0.0], [between]]) + spread)
         return float(np.mean(arms @ weights)) - prevalence
 
     reach = 50.0 + abs(between) + 12.0 * np.hypot(within, tau)

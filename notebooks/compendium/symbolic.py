@@ -36,9 +36,7 @@ CUMULANTS = {
 LOG_NORMAL = -(MU**2) / (2 * TAU**2) - sp.log(TAU * sp.sqrt(2 * sp.pi))
 """Log density of the random intercept, the part of g that depends on tau."""
 
-WORKING_DIGITS = (
-    80  # leaves 50 after the cancellations in the derivatives of b
-)
+WORKING_DIGITS = 80  # leaves 50 after the cancellations in the derivatives of b
 
 
 class G(sp.Function):  # type: ignore[misc]
@@ -54,9 +52,7 @@ class G(sp.Function):  # type: ignore[misc]
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         names = (r"\mu", r"\beta_1", r"\beta_2", r"\tau")
-        index = "".join(
-            n * int(k) for n, k in zip(names, self.args[:4], strict=True)
-        )
+        index = "".join(n * int(k) for n, k in zip(names, self.args[:4], strict=True))
         text = f"g_{{{index}}}" if index else "g"
         return text if exp is None else f"{text}^{{{exp}}}"
 
@@ -73,18 +69,14 @@ def g(u: int = 0, b1: int = 0, b2: int = 0, t: int = 0) -> sp.Expr:
 def slope(variable: sp.Symbol) -> sp.Expr:
     """Return the derivative of the mode: differentiate g_u = 0 along it and solve."""
     along = sp.Symbol("along")
-    equation = (
-        g(u=1).diff(variable).subs(sp.Derivative(MODE, variable), along)
-    )
+    equation = g(u=1).diff(variable).subs(sp.Derivative(MODE, variable), along)
     return sp.solve(equation, along)[0]
 
 
 def total(expression: sp.Expr, *variables: sp.Symbol) -> sp.Expr:
     """Differentiate along the mode, where g_u stays zero."""
     for variable in variables:
-        expression = expression.diff(variable).subs(
-            sp.Derivative(MODE, variable), slope(variable)
-        )
+        expression = expression.diff(variable).subs(sp.Derivative(MODE, variable), slope(variable))
         expression = expression.subs(g(u=1), 0)
     return expression
 
@@ -111,9 +103,7 @@ def remainder() -> sp.Expr:
     cubic = eps * g(u=3) * omega() ** 3 * z**3 / 6
     quartic = eps**2 * g(u=4) * omega() ** 4 * z**4 / 24
     expanded = sp.expand(1 + (cubic + quartic) + (cubic + quartic) ** 2 / 2)
-    moments = {
-        k: sp.factorial2(k - 1) if k % 2 == 0 else 0 for k in range(9)
-    }
+    moments = {k: sp.factorial2(k - 1) if k % 2 == 0 else 0 for k in range(9)}
     polynomial = sp.Poly(expanded, z)
     average = sum(c * moments[k] for (k,), c in polynomial.terms())
     return sp.expand(average).coeff(eps, 2)
@@ -134,11 +124,7 @@ def readable(expression: sp.Expr) -> sp.Expr:
     """Write an expression with names for the width and for the mode's derivatives."""
     names = {
         derivative: sp.Symbol(
-            r"\hat\mu_{"
-            + "".join(
-                sp.latex(v) * int(k) for v, k in derivative.variable_count
-            )
-            + "}"
+            r"\hat\mu_{" + "".join(sp.latex(v) * int(k) for v, k in derivative.variable_count) + "}"
         )
         for derivative in expression.atoms(sp.Derivative)
     }
@@ -148,10 +134,7 @@ def readable(expression: sp.Expr) -> sp.Expr:
 def is_zero(expression: sp.Expr) -> bool:
     """Say whether an expression in partial derivatives of g is identically zero."""
     expression = expression.subs(g(u=2), -(OMEGA**-2))
-    atoms = {
-        atom: sp.Symbol(f"a{k}")
-        for k, atom in enumerate(expression.atoms(G))
-    }
+    atoms = {atom: sp.Symbol(f"a{k}") for k, atom in enumerate(expression.atoms(G))}
     return bool(sp.simplify(expression.xreplace(atoms)) == 0)
 
 
@@ -230,11 +213,7 @@ class Point:
             self.tau = mpmath.mpf(tau)
             self.p = len(beta)
             self.family = family
-            trials = (
-                family.trials
-                if isinstance(family, Binomial)
-                else np.ones(len(y))
-            )
+            trials = family.trials if isinstance(family, Binomial) else np.ones(len(y))
             self.trials = [mpmath.mpf(float(n)) for n in trials]
             exact = [mpmath.mpf(float(b)) for b in beta]
             self.fixed = [mpmath.fdot(row, exact) for row in self.x]
@@ -242,9 +221,7 @@ class Point:
                 self._move_to(mpmath.mpf(u))
                 return
             self._move_to(mpmath.mpf(mode(x, y, beta, tau, family)))
-            for _ in range(
-                2
-            ):  # Newton's method squares the error of a double each time
+            for _ in range(2):  # Newton's method squares the error of a double each time
                 slope, curvature = (
                     self._partial((1, 0, 0, 0), ()),
                     self._partial((2, 0, 0, 0), ()),
@@ -264,14 +241,10 @@ class Point:
         ndarray
             Of the shape that the function has.
         """
-        order = {"l_1": 1, "l_2": 2}.get(
-            name, name.partition("_")[2].count("b")
-        )
+        order = {"l_1": 1, "l_2": 2}.get(name, name.partition("_")[2].count("b"))
         with mpmath.workdps(WORKING_DIGITS):
             entries = product(range(self.p), repeat=order)
-            values = [
-                float(self._evaluate(name, entry)) for entry in entries
-            ]
+            values = [float(self._evaluate(name, entry)) for entry in entries]
         return np.array(values).reshape((self.p,) * order)
 
     def _move_to(self, u: Any) -> None:
@@ -282,31 +255,22 @@ class Point:
     def _evaluate(self, name: str, entry: tuple[int, ...]) -> Any:
         if name == "mode":
             return self.u
-        orders, function = _compiled(
-            name, len(entry) == 2 and entry[0] == entry[1]
-        )
+        orders, function = _compiled(name, len(entry) == 2 and entry[0] == entry[1])
         return function(*[self._partial(order, entry) for order in orders])
 
     def _partial(self, order: tuple[int, ...], entry: Sequence[int]) -> Any:
         """Return a partial derivative of g, with beta_1 and beta_2 the given entries."""
         u, b1, b2, t = order
         normal = _log_normal(u, t)(self.u, self.tau) if b1 + b2 == 0 else 0
-        return normal + (
-            self._sum(u + b1 + b2, b1, b2, entry) if t == 0 else 0
-        )
+        return normal + (self._sum(u + b1 + b2, b1, b2, entry) if t == 0 else 0)
 
     def _sum(self, r: int, b1: int, b2: int, entry: Sequence[int]) -> Any:
         """Sum over rows the r-th derivative of the log density, times the covariates."""
-        factors = tuple(
-            sorted([entry[0]] * b1 + [entry[-1]] * b2 if b1 + b2 else [])
-        )
+        factors = tuple(sorted([entry[0]] * b1 + [entry[-1]] * b2 if b1 + b2 else []))
         if (r, factors) not in self.sums:
             rows = self._rows(r)
             for k in factors:
-                rows = [
-                    value * row[k]
-                    for value, row in zip(rows, self.x, strict=True)
-                ]
+                rows = [value * row[k] for value, row in zip(rows, self.x, strict=True)]
             self.sums[r, factors] = mpmath.fsum(rows)
         return self.sums[r, factors]
 
@@ -316,16 +280,12 @@ class Point:
             of_row = _log_density(self.family.name, r)
             self.rows[r] = [
                 of_row(y, eta + self.u, n)
-                for y, eta, n in zip(
-                    self.y, self.fixed, self.trials, strict=True
-                )
+                for y, eta, n in zip(self.y, self.fixed, self.trials, strict=True)
             ]
         return self.rows[r]
 
 
-def random_group(
-    rng: np.random.Generator, family: str, rows: int
-) -> tuple[Any, ...]:
+def random_group(rng: np.random.Generator, family: str, rows: int) -> tuple[Any, ...]:
     """Draw the arguments x, y, beta, tau and family of a group, with tau from 0.05 to 10.
 
     Parameters
@@ -352,11 +312,7 @@ def random_group(
             tau,
             named(family, None),
         )
-    trials = (
-        rng.integers(1, 20, rows).astype(float)
-        if family == "binomial"
-        else np.ones(rows)
-    )
+    trials = rng.integers(1, 20, rows).astype(float) if family == "binomial" else np.ones(rows)
     y = np.floor(rng.random(rows) * (trials + 1.0))
     return (
         x,
@@ -367,9 +323,7 @@ def random_group(
     )
 
 
-def relative_errors(
-    names: Sequence[str], group: tuple[Any, ...], u: float
-) -> dict[str, float]:
+def relative_errors(names: Sequence[str], group: tuple[Any, ...], u: float) -> dict[str, float]:
     """Compare functions of `laplace.derivatives` with their derivations, at one group.
 
     Parameters
@@ -395,21 +349,15 @@ def relative_errors(
         function = getattr(derivatives, name)
         value = function(x, y, *([u] if partial else []), beta, tau, family)
         truth = (at_u if partial else at_mode).value(name)
-        result[name] = float(
-            np.max(np.abs(value - truth)) / np.max(np.abs(truth))
-        )
+        result[name] = float(np.max(np.abs(value - truth)) / np.max(np.abs(truth)))
     return result
 
 
 @cache
-def _compiled(
-    name: str, same: bool
-) -> tuple[list[tuple[int, ...]], Callable[..., Any]]:
+def _compiled(name: str, same: bool) -> tuple[list[tuple[int, ...]], Callable[..., Any]]:
     """Return the partial derivatives that an expression needs, and a function of them."""
     expression = derive(name, same)
-    atoms = sorted(
-        expression.atoms(G), key=lambda a: tuple(int(k) for k in a.args[:4])
-    )
+    atoms = sorted(expression.atoms(G), key=lambda a: tuple(int(k) for k in a.args[:4]))
     symbols = sp.symbols(f"a:{len(atoms)}")
     replaced = expression.xreplace(dict(zip(atoms, symbols, strict=True)))
     orders = [tuple(int(k) for k in atom.args[:4]) for atom in atoms]
@@ -419,9 +367,7 @@ def _compiled(
 
 @cache
 def _log_normal(u: int, t: int) -> Callable[..., Any]:
-    function: Callable[..., Any] = sp.lambdify(
-        (MU, TAU), LOG_NORMAL.diff(MU, u, TAU, t), "mpmath"
-    )
+    function: Callable[..., Any] = sp.lambdify((MU, TAU), LOG_NORMAL.diff(MU, u, TAU, t), "mpmath")
     return function
 
 
@@ -435,7 +381,5 @@ def _log_density(family: str, r: int) -> Callable[..., Any]:
         "poisson": -sp.log(sp.factorial(y)),
     }[family]
     density = y * ETA - CUMULANTS[family] + constant
-    function: Callable[..., Any] = sp.lambdify(
-        (y, ETA, TRIALS), density.diff(ETA, r), "mpmath"
-    )
+    function: Callable[..., Any] = sp.lambdify((y, ETA, TRIALS), density.diff(ETA, r), "mpmath")
     return function

@@ -73,16 +73,11 @@ def predicted_shifts(
         `predicted` and `actual` shift in standard errors, log tau for tau, and their `ratio`.
     """
     return pd.DataFrame(
-        [
-            _compare(seed, number, nodes, reference_nodes)
-            for number in range(designs)
-        ]
+        [_compare(seed, number, nodes, reference_nodes) for number in range(designs)]
     ).rename_axis("design")
 
 
-def _compare(
-    seed: int, number: int, nodes: int, reference_nodes: int
-) -> dict[str, object]:
+def _compare(seed: int, number: int, nodes: int, reference_nodes: int) -> dict[str, object]:
     data, tau = random_design(seed, number)
     about = {
         "rows": len(data.y),

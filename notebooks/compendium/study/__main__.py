@@ -16,28 +16,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m compendium.study",
         description="Run the Monte Carlo study. Stopped and called again, it goes on.",
     )
-    parser.add_argument(
-        "--replicates", type=int, help="data sets a scenario"
-    )
+    parser.add_argument("--replicates", type=int, help="data sets a scenario")
     parser.add_argument("--seed", type=int, help="seed of the study")
-    parser.add_argument(
-        "--scenarios", nargs="+", metavar="NAME", help="by default all"
-    )
-    parser.add_argument(
-        "--methods", nargs="+", metavar="NAME", help="by default all"
-    )
-    parser.add_argument(
-        "--workers", type=int, help="processes; by default one a core"
-    )
+    parser.add_argument("--scenarios", nargs="+", metavar="NAME", help="by default all")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="by default all")
+    parser.add_argument("--workers", type=int, help="processes; by default one a core")
     parser.add_argument(
         "--folder",
         type=Path,
         default=Path("runs/study"),
         help="where finished parts are kept",
     )
-    parser.add_argument(
-        "--output", type=Path, help="a Parquet file for the results"
-    )
+    parser.add_argument("--output", type=Path, help="a Parquet file for the results")
     parser.add_argument(
         "--list",
         action="store_true",
@@ -47,18 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print("scenarios:", *SCENARIOS, "\nmethods:", *METHODS, sep="\n  ")
         return 0
-    given = {
-        name: getattr(options, name) for name in ("replicates", "seed")
-    }
+    given = {name: getattr(options, name) for name in ("replicates", "seed")}
     try:
         study = Study(
             options.scenarios,
             options.methods,
-            **{
-                name: value
-                for name, value in given.items()
-                if value is not None
-            },
+            **{name: value for name, value in given.items() if value is not None},
         )
         results = study.run(options.folder, workers=options.workers)
         if options.output is not None:

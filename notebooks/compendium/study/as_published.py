@@ -58,9 +58,7 @@ def fit(data: GroupedData) -> PublishedFit:
         for _ in range(STEPS_PER_ROUND):
             l_1, l_2 = derivatives(data.y, data.X, ends, modes, beta)
             try:
-                with np.errstate(
-                    all="ignore"
-                ):  # where it diverges, `converged` says so
+                with np.errstate(all="ignore"):  # where it diverges, `converged` says so
                     delta = np.linalg.solve(l_2.T, l_1)
             except np.linalg.LinAlgError:
                 delta = np.full_like(beta, np.nan)
@@ -72,9 +70,7 @@ def fit(data: GroupedData) -> PublishedFit:
             beta = beta - delta
             steps += 1
         change = float(np.max(np.abs(beta - before)))
-    return PublishedFit(
-        beta, modes, steps, small and change < 1e3 * TOLERANCE
-    )
+    return PublishedFit(beta, modes, steps, small and change < 1e3 * TOLERANCE)
 
 
 @_compiled
@@ -88,9 +84,7 @@ def _b(eta: float) -> tuple[float, float, float, float]:
 
 
 @_compiled
-def _search_modes(
-    y: Array, X: Array, ends: Any, beta: Array, modes: Array
-) -> None:
+def _search_modes(y: Array, X: Array, ends: Any, beta: Array, modes: Array) -> None:
     """Search for each mode from where it is; keep the value before the last update."""
     eta = X @ beta
     for i in range(len(modes)):
@@ -109,9 +103,7 @@ def _search_modes(
 
 
 @_compiled
-def derivatives(
-    y: Array, X: Array, ends: Any, modes: Array, beta: Array
-) -> tuple[Array, Array]:
+def derivatives(y: Array, X: Array, ends: Any, modes: Array, beta: Array) -> tuple[Array, Array]:
     """Return the published l' and l'', summed over the groups, at tau = 1.
 
     Names are those of `compendium.published.Site`. Rows ends[i] to ends[i + 1] are those of group i.
@@ -138,9 +130,7 @@ def derivatives(
                 l_1[k] += residual * X[j, k]
                 g_ub[k] -= b_2 * X[j, k]
                 g_uub[k] += b_3 * X[j, k]
-                g_uuub[k] += (2.0 * b_3 - b_4) * X[
-                    j, k
-                ]  # without 2 b_3 it would be right
+                g_uuub[k] += (2.0 * b_3 - b_4) * X[j, k]  # without 2 b_3 it would be right
         # mu_bb = (mu_b mu_b' g_uuu + 2 mu_b g_uub' + g_ubb) / D, and it counts `weight` times
         weight = (0.5 * (g_uuu + 1.0) / D + g_u) / D
         of_mu = weight * g_uuu + 0.5 * g_uuuu / D - D
@@ -149,17 +139,11 @@ def derivatives(
             first[k] = g_uuu * mu_b[k] + g_uub[k]
             l_1[k] += 0.5 / D * first[k] + g_u * mu_b[k]
             # ... with the rest of omega_bb / omega - omega_b omega_b' / omega^2
-            right[k] = (
-                of_mu * mu_b[k]
-                + 2.0 * weight * g_uub[k]
-                + 0.5 / D * g_uuub[k]
-            )
+            right[k] = of_mu * mu_b[k] + 2.0 * weight * g_uub[k] + 0.5 / D * g_uuub[k]
             right[k] += 2.0 * g_ub[k]
         for k in range(p):
             for l in range(p):  # noqa: E741
-                l_2[k, l] += (
-                    0.5 / D**2 * first[k] * first[l] + mu_b[k] * right[l]
-                )
+                l_2[k, l] += 0.5 / D**2 * first[k] * first[l] + mu_b[k] * right[l]
         for j in range(ends[i], ends[i + 1]):
             of_row = weight * row_3[j] - row_2[j]
             for k in range(p):

@@ -50,9 +50,7 @@ class Scenario:
     @property
     def definition(self) -> dict[str, Any]:
         """The name, the function and its parameters, as JSON has them."""
-        return _definition(
-            "scenario", self.name, self.draw, self.parameters
-        )
+        return _definition("scenario", self.name, self.draw, self.parameters)
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,7 @@ def _definition(
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     if not NAME.fullmatch(name):
-        raise ValueError(
-            f"{kind} {name!r}: a name has letters, digits and any of _ . + = -"
-        )
+        raise ValueError(f"{kind} {name!r}: a name has letters, digits and any of _ . + = -")
     try:
         written = json.loads(canonical(dict(options)))
     except (TypeError, ValueError) as error:
@@ -106,12 +102,8 @@ def _definition(
         "function": function.__qualname__,
         "parameters": written,
     }
-    if (
-        function.__module__.partition(".")[0] not in OWN
-    ):  # whose code has a digest of its own
-        definition["function"] = (
-            f"{function.__module__}.{function.__qualname__}"
-        )
+    if function.__module__.partition(".")[0] not in OWN:  # whose code has a digest of its own
+        definition["function"] = f"{function.__module__}.{function.__qualname__}"
         definition["code"] = _code(function)
     return definition
 
@@ -119,18 +111,14 @@ def _definition(
 def _code(function: Callable[..., Any]) -> str:
     """Digest a function, so that a change of it is noticed."""
     try:
-        return hashlib.sha256(
-            inspect.getsource(function).encode()
-        ).hexdigest()[:DIGITS]
+        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:DIGITS]
     except (OSError, TypeError):
         return "unknown"
 
 
 def canonical(value: Any) -> str:
     """Write as JSON, the same value always in the same way."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:
@@ -138,24 +126,16 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:DIGITS]
 
 
-def generator(
-    seed: int, scenario: Scenario, replicate: int
-) -> np.random.Generator:
+def generator(seed: int, scenario: Scenario, replicate: int) -> np.random.Generator:
     """Return the source of random numbers of one replicate of one scenario."""
-    name = int.from_bytes(
-        hashlib.sha256(scenario.name.encode()).digest()[:16], "little"
-    )
-    return np.random.default_rng(
-        np.random.SeedSequence([seed, name], spawn_key=(replicate,))
-    )
+    name = int.from_bytes(hashlib.sha256(scenario.name.encode()).digest()[:16], "little")
+    return np.random.default_rng(np.random.SeedSequence([seed, name], spawn_key=(replicate,)))
 
 
 N = TypeVar("N", Scenario, Method)
 
 
-def named(
-    argument: str, given: Sequence[str | N] | None, known: Mapping[str, N]
-) -> list[N]:
+def named(argument: str, given: Sequence[str | N] | None, known: Mapping[str, N]) -> list[N]:
     """Return the scenarios or methods that were given, by name or as they are; by default all."""
     if given is None:
         return list(known.values())
@@ -174,7 +154,5 @@ def named(
             raise ValueError(f"{argument}: {item.name!r} is given twice")
         found[item.name] = item
     if not found:
-        raise ValueError(
-            f"{argument} is empty; there are: {', '.join(known)}"
-        )
+        raise ValueError(f"{argument} is empty; there are: {', '.join(known)}")
     return list(found.values())

@@ -56,9 +56,7 @@ class Estimate:
     def failed(cls, p: int, message: str) -> Estimate:
         """Return what is left of a fit of p coefficients that stopped with a message."""
         unknown = np.full(p + 1, np.nan)
-        return cls(
-            unknown, unknown, unknown, converged=False, message=message
-        )
+        return cls(unknown, unknown, unknown, converged=False, message=message)
 
     def is_wild(self, truth: Array) -> bool:
         """Whether the largest number is beyond `WILD` times the largest of the truth."""
@@ -76,13 +74,9 @@ class Estimate:
         return Estimate.failed(len(self.value) - 1, self.message)
 
 
-def maximum_likelihood(
-    data: Simulated, *, predict_error: bool = True, **options: Any
-) -> Estimate:
+def maximum_likelihood(data: Simulated, *, predict_error: bool = True, **options: Any) -> Estimate:
     """Fit by `laplace.fit`, which takes the options, and predict the approximation's error."""
-    return _estimate(
-        laplace.fit(*data, **options), predict_error=predict_error
-    )
+    return _estimate(laplace.fit(*data, **options), predict_error=predict_error)
 
 
 class Stop(Enum):
@@ -118,17 +112,12 @@ def ordinary_quadrature(data: Simulated, *, nodes: int) -> Estimate:
         stop=stop,
     )
     unknown = np.full(p + 1, np.nan)
-    if (
-        found.reason is Stop.BOUNDARY
-        or found.contribution.value < plain.llf
-    ):
+    if found.reason is Stop.BOUNDARY or found.contribution.value < plain.llf:
         value, se = (
             np.append(plain.beta, 0.0),
             np.append(plain.bse.to_numpy(), np.nan),
         )
-        return Estimate(
-            value, se, unknown, True, True, found.iterations, nodes
-        )
+        return Estimate(value, se, unknown, True, True, found.iterations, nodes)
     tau, se = float(np.exp(found.theta[-1])), unknown
     if found.converged:
         se = np.sqrt(np.diag(np.linalg.inv(-found.contribution.hessian)))
@@ -161,9 +150,7 @@ def published_algorithm(data: Simulated) -> Estimate:
         found.converged,
         iterations=found.steps,
         nodes=1,
-        message=""
-        if found.converged
-        else "the published algorithm did not converge",
+        message="" if found.converged else "the published algorithm did not converge",
     )
 
 
@@ -187,9 +174,7 @@ def site_dummies(data: Simulated) -> Estimate:
         np.bincount(groups, minlength=m),
     )
     if np.any((ones == 0) | (ones == sizes)):
-        raise ValueError(
-            "a site with one outcome only separates y: its effect has no estimate"
-        )
+        raise ValueError("a site with one outcome only separates y: its effect has no estimate")
     effects = (groups[:, None] == np.arange(m)).astype(float)
     if np.all(X[:, 0] == 1.0):
         effects = effects[:, :-1] - effects[:, -1:]

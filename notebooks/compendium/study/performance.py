@@ -80,18 +80,12 @@ def performance(
     """
     unknown = set(exclude) - {BOUNDARY}
     if isinstance(exclude, str) or unknown:
-        raise ValueError(
-            f"exclude holds {sorted(unknown)!r}, but may hold {BOUNDARY!r} only"
-        )
+        raise ValueError(f"exclude holds {sorted(unknown)!r}, but may hold {BOUNDARY!r} only")
     level = number("level", level)
     if not 0.0 < level < 1.0:
-        raise ValueError(
-            f"level must be between 0 and 1, got {level}; 0.95 is usual"
-        )
+        raise ValueError(f"level must be between 0 and 1, got {level}; 0.95 is usual")
     if reference is not None and reference not in set(results["method"]):
-        raise ValueError(
-            f"reference: {reference!r} is not a method of these results"
-        )
+        raise ValueError(f"reference: {reference!r} is not a method of these results")
     z = float(norm.isf((1.0 - level) / 2.0))
     cells = {
         cell: _Cell(rows, exclude)
@@ -106,21 +100,15 @@ def performance(
             base = cells.get((scenario, reference, estimand))
             measures |= _relative_precision(cell, base)
         table[scenario, method, estimand] = measures
-    whole = pd.DataFrame(
-        list(table.values()), columns=list(next(iter(table.values()), []))
-    )
-    index = pd.MultiIndex.from_tuples(
-        list(table) or [("", "", "")], names=CELL
-    )
+    whole = pd.DataFrame(list(table.values()), columns=list(next(iter(table.values()), [])))
+    index = pd.MultiIndex.from_tuples(list(table) or [("", "", "")], names=CELL)
     return whole.set_index(index[: len(table)])
 
 
 class _Cell:
     """The replicates of an estimand, for a method in a scenario."""
 
-    def __init__(
-        self, rows: pd.DataFrame, exclude: Collection[str]
-    ) -> None:
+    def __init__(self, rows: pd.DataFrame, exclude: Collection[str]) -> None:
         self.replicate = rows["replicate"].to_numpy()
         estimate = rows["estimate"].to_numpy(dtype=float)
         self.converged = rows["converged"].to_numpy()
@@ -170,31 +158,21 @@ class _Cell:
         model_mcse = _over(_sd(variance), 2.0 * np.sqrt(k) * model)
         add("model_se", model, model_mcse)
         ratio = _over(model, empirical)
-        of_ratio = (
-            np.sqrt(_over(model_mcse, model) ** 2 + 0.5 / (n - 1.0))
-            if n > 1
-            else NAN
-        )
+        of_ratio = np.sqrt(_over(model_mcse, model) ** 2 + 0.5 / (n - 1.0)) if n > 1 else NAN
         add(
             "relative_error",
             100.0 * (ratio - 1.0),
             100.0 * ratio * of_ratio,
         )
 
-        lower, upper = _wald(
-            self.estimate, self.se, z, on_log_scale=on_log_scale
-        )
+        lower, upper = _wald(self.estimate, self.se, z, on_log_scale=on_log_scale)
         inside = (lower <= self.truth) & (self.truth <= upper)
         centre = self.truth + bias
         inside_mean = (lower <= centre) & (centre <= upper)
         excludes_zero = np.abs(self.estimate) >= z * self.se
         add("coverage", *_proportion(inside[has_interval]))
         add("coverage_of_mean", *_proportion(inside_mean[has_interval]))
-        power = (
-            (NAN, NAN)
-            if on_log_scale
-            else _proportion(excludes_zero[has_interval])
-        )
+        power = (NAN, NAN) if on_log_scale else _proportion(excludes_zero[has_interval])
         add("power", *power)
         add("convergence", *_proportion(self.converged))
         add("boundary", *_proportion(self.boundary[self.converged]))
@@ -204,9 +182,7 @@ class _Cell:
 NAN = float("nan")
 
 
-def _relative_precision(
-    cell: _Cell, base: _Cell | None
-) -> dict[str, float]:
+def _relative_precision(cell: _Cell, base: _Cell | None) -> dict[str, float]:
     """Compare the precision of two methods on the replicates that both use."""
     names = ("relative_precision", "relative_precision_mcse")
     if base is None:
@@ -227,9 +203,7 @@ def _relative_precision(
     return dict(zip(names, (100.0 * (ratio - 1.0), mcse), strict=True))
 
 
-def _wald(
-    estimate: Array, se: Array, z: float, *, on_log_scale: bool
-) -> tuple[Array, Array]:
+def _wald(estimate: Array, se: Array, z: float, *, on_log_scale: bool) -> tuple[Array, Array]:
     """Return the ends of the intervals."""
     if not on_log_scale:
         return estimate - z * se, estimate + z * se
@@ -252,9 +226,7 @@ def _over(a: float, b: float) -> float:
 
 def _proportion(events: Array) -> tuple[float, float]:
     p = _mean(events)
-    return p, float(np.sqrt(p * (1.0 - p) / len(events))) if len(
-        events
-    ) else NAN
+    return p, float(np.sqrt(p * (1.0 - p) / len(events))) if len(events) else NAN
 
 
 def intervals(results: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
@@ -274,19 +246,12 @@ def intervals(results: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """
     rows = results[results["standard_error"] > 0.0].copy()
     z = float(norm.isf((1.0 - level) / 2.0))
-    estimate, se = (
-        rows[name].to_numpy(dtype=float)
-        for name in ("estimate", "standard_error")
-    )
+    estimate, se = (rows[name].to_numpy(dtype=float) for name in ("estimate", "standard_error"))
     is_tau = (rows["estimand"] == TAU).to_numpy()
-    plain, logarithmic = (
-        _wald(estimate, se, z, on_log_scale=log) for log in (False, True)
-    )
+    plain, logarithmic = (_wald(estimate, se, z, on_log_scale=log) for log in (False, True))
     rows["lower"] = np.where(is_tau, logarithmic[0], plain[0])
     rows["upper"] = np.where(is_tau, logarithmic[1], plain[1])
-    rows["covers"] = (rows["lower"] <= rows["truth"]) & (
-        rows["truth"] <= rows["upper"]
-    )
+    rows["covers"] = (rows["lower"] <= rows["truth"]) & (rows["truth"] <= rows["upper"])
     return rows
 
 
@@ -312,17 +277,11 @@ def failures(results: pd.DataFrame) -> pd.DataFrame:
         boundary=("boundary", "sum"),
     )
     said = fits[fits["message"] != ""]
-    messages = (
-        said.groupby(["scenario", "method", "message"], observed=True)
-        .size()
-        .unstack()
-    )
+    messages = said.groupby(["scenario", "method", "message"], observed=True).size().unstack()
     return counts.join(messages).fillna(0).astype(int)
 
 
-def shifts(
-    results: pd.DataFrame, method: str, reference: str
-) -> pd.DataFrame:
+def shifts(results: pd.DataFrame, method: str, reference: str) -> pd.DataFrame:
     """Return how far each estimate of a method is from that of another, and what was predicted.
 
     Parameters
@@ -341,21 +300,12 @@ def shifts(
     """
     key = ["scenario", "replicate", "estimand"]
     kept = results[results["converged"] & ~results["boundary"]]
-    ours, theirs = (
-        kept[kept["method"] == name].set_index(key)
-        for name in (method, reference)
-    )
-    both = ours.join(
-        theirs["estimate"].rename("exact"), how="inner"
-    ).reset_index()
+    ours, theirs = (kept[kept["method"] == name].set_index(key) for name in (method, reference))
+    both = ours.join(theirs["estimate"].rename("exact"), how="inner").reset_index()
     is_tau = both["estimand"] == TAU
-    scale = both["standard_error"].where(
-        ~is_tau, both["standard_error"] / both["estimate"]
-    )
+    scale = both["standard_error"].where(~is_tau, both["standard_error"] / both["estimate"])
     difference = both["exact"] - both["estimate"]
-    of_logs = np.log(
-        both["exact"].where(is_tau) / both["estimate"].where(is_tau)
-    )
+    of_logs = np.log(both["exact"].where(is_tau) / both["estimate"].where(is_tau))
     both["actual"] = difference.where(~is_tau, of_logs) / scale
     both["predicted"] = both["approximation_error"]
     return both[[*key, "predicted", "actual"]].dropna(subset="actual")

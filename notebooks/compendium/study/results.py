@@ -90,18 +90,14 @@ def table(columns: Mapping[str, Any]) -> pa.Table:
     errors = np.asarray(columns["approximation_error"])
     columns = {
         **columns,
-        "approximation_error": np.where(
-            abs(errors) < SMALLEST_ERROR, 0.0, errors
-        ),
+        "approximation_error": np.where(abs(errors) < SMALLEST_ERROR, 0.0, errors),
     }
     for column in COLUMNS:
         values = columns[column.name]
         if column.name in NUMBERS:
             values = _rounded(np.asarray(values, dtype=float))
         array = pa.array(values, from_pandas=True)
-        arrays.append(
-            array.dictionary_encode() if column.type == _CATEGORY else array
-        )
+        arrays.append(array.dictionary_encode() if column.type == _CATEGORY else array)
     return pa.table(
         [a.cast(c.type) for a, c in zip(arrays, COLUMNS, strict=True)],
         schema=COLUMNS,
@@ -110,26 +106,18 @@ def table(columns: Mapping[str, Any]) -> pa.Table:
 
 def _rounded(values: Array) -> Any:
     """Round to the digits that are kept; what is no sensible number is NaN."""
-    numbers = np.where(np.abs(values) < LARGEST, values, np.nan).astype(
-        np.float32
-    )
+    numbers = np.where(np.abs(values) < LARGEST, values, np.nan).astype(np.float32)
     dropped = 24 - KEPT_BITS
     bits = numbers.view(np.uint32) + np.uint32(1 << (dropped - 1))
     rounded = (bits & ~np.uint32((1 << dropped) - 1)).view(np.float32)
     return np.where(np.isnan(numbers), np.float32(np.nan), rounded)
 
 
-def frame(
-    tables: Sequence[pa.Table], definition: Mapping[str, Any]
-) -> pd.DataFrame:
+def frame(tables: Sequence[pa.Table], definition: Mapping[str, Any]) -> pd.DataFrame:
     """Put tables together, in their order; categories in the order of the study."""
-    whole: pd.DataFrame = (
-        pa.concat_tables(tables).unify_dictionaries().to_pandas()
-    )
+    whole: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
     order = {
-        "scenario": [
-            scenario["name"] for scenario in definition["scenarios"]
-        ],
+        "scenario": [scenario["name"] for scenario in definition["scenarios"]],
         "method": [method["name"] for method in definition["methods"]],
         "message": sorted(whole["message"].cat.categories),
         "estimand": list(whole["estimand"].cat.categories),
@@ -195,9 +183,7 @@ def load(path: str | Path, study: Study | None = None) -> pd.DataFrame:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(
-            f"there is no {path}: `make study` computes the study's results"
-        )
+        raise FileNotFoundError(f"there is no {path}: `make study` computes the study's results")
     again = "run the study again, which computes what is missing"
     try:
         data = _read(path)
@@ -205,9 +191,7 @@ def load(path: str | Path, study: Study | None = None) -> pd.DataFrame:
         definition = json.loads(metadata[DEFINITION])
         whole = frame([data], definition)
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise ValueError(
-            f"{path} is damaged, or holds no results of a study; {again}"
-        ) from error
+        raise ValueError(f"{path} is damaged, or holds no results of a study; {again}") from error
     if study is not None and definition != study.definition:
         raise ValueError(
             f"{path} holds the results of another study: {_difference(definition, study)}; {again}"
@@ -227,18 +211,9 @@ def _difference(found: Mapping[str, Any], study: Study) -> str:
         if not isinstance(wanted, list):
             said.append(f"{name} is {there}, not {wanted}")
             continue
-        old, new = (
-            {one["name"]: one for one in many}
-            for many in (there or [], wanted)
-        )
-        changed = [
-            key
-            for key in [*old, *(new.keys() - old)]
-            if old.get(key) != new.get(key)
-        ]
-        said.append(
-            f"other {name} ({', '.join(sorted(changed)[:3]) or 'their order'})"
-        )
+        old, new = ({one["name"]: one for one in many} for many in (there or [], wanted))
+        changed = [key for key in [*old, *(new.keys() - old)] if old.get(key) != new.get(key)]
+        said.append(f"other {name} ({', '.join(sorted(changed)[:3]) or 'their order'})")
     return ", ".join(said)
 
 
@@ -250,9 +225,7 @@ class Store:
     the seed, and for the code.
     """
 
-    def __init__(
-        self, folder: Path | None, definition: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, folder: Path | None, definition: Mapping[str, Any]) -> None:
         self.folder, self.definition = folder, definition
         self._finished: dict[tuple[str, int], pa.Table] = {}
         self._keys = {}
@@ -269,12 +242,7 @@ class Store:
         if self.folder is None:
             return None
         folder = f"{part.scenario.name}-{self._keys[part.scenario.name]}"
-        return (
-            self.folder
-            / "parts"
-            / folder
-            / f"{part.start:06}-{part.stop:06}.parquet"
-        )
+        return self.folder / "parts" / folder / f"{part.start:06}-{part.stop:06}.parquet"
 
     def take_up(self, part: Part) -> bool:
         """Take up a part that was finished before; whether it was."""
@@ -301,19 +269,13 @@ class Store:
 
     def finish(self, parts: Sequence[Part]) -> pd.DataFrame:
         """Put the parts together, and write the whole."""
-        tables = [
-            self._finished[part.scenario.name, part.start] for part in parts
-        ]
+        tables = [self._finished[part.scenario.name, part.start] for part in parts]
         whole = frame(tables, self.definition)
         if self.folder is not None:
             path = self.folder / digest(self.definition)
             text = json.dumps(self.definition, indent=1) + "\n"
             self._or_say(lambda: save(whole, path.with_suffix(".parquet")))
-            self._or_say(
-                lambda: path.with_suffix(".json").write_text(
-                    text, encoding="utf-8"
-                )
-            )
+            self._or_say(lambda: path.with_suffix(".json").write_text(text, encoding="utf-8"))
         return whole
 
     def _or_say(self, write: Any) -> None:
@@ -328,9 +290,7 @@ class Store:
             ) from error
 
 
-def _write(
-    data: pa.Table, path: Path, metadata: Mapping[bytes, str]
-) -> None:
+def _write(data: pa.Table, path: Path, metadata: Mapping[bytes, str]) -> None:
     """Write a Parquet file whole or not at all, the same table always as the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
@@ -341,9 +301,7 @@ def _write(
             compression="zstd",
             compression_level=9,
             use_dictionary=[*CATEGORIES, "truth"],
-            use_byte_stream_split=[
-                name for name in NUMBERS if name != "truth"
-            ],
+            use_byte_stream_split=[name for name in NUMBERS if name != "truth"],
             write_page_checksum=True,
         )
         os.replace(partial, path)
@@ -373,11 +331,7 @@ def _modules(roots: Sequence[str]) -> dict[str, Path]:
     left = list(roots)
     while left:
         name = left.pop()
-        spec = (
-            None
-            if name in found or name.partition(".")[0] not in OWN
-            else _spec(name)
-        )
+        spec = None if name in found or name.partition(".")[0] not in OWN else _spec(name)
         if spec is None or spec.origin is None:
             continue
         found[name] = Path(spec.origin)
@@ -387,10 +341,7 @@ def _modules(roots: Sequence[str]) -> dict[str, Path]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 left += [
                     node.module,
-                    *(
-                        f"{node.module}.{alias.name}"
-                        for alias in node.names
-                    ),
+                    *(f"{node.module}.{alias.name}" for alias in node.names),
                 ]
     return found
 

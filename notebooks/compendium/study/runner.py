@@ -84,9 +84,7 @@ class Study:
             "version": VERSION,
             "seed": self.seed,
             "replicates": self.replicates,
-            "scenarios": [
-                scenario.definition for scenario in self.scenarios
-            ],
+            "scenarios": [scenario.definition for scenario in self.scenarios],
             "methods": [method.definition for method in self.methods],
         }
         """All that the results depend on, as JSON has it."""
@@ -114,13 +112,9 @@ class Study:
         Simulated
         """
         part = self._single(scenario, replicate)
-        return part.scenario.data(
-            generator(self.seed, part.scenario, part.start)
-        )
+        return part.scenario.data(generator(self.seed, part.scenario, part.start))
 
-    def replicate(
-        self, scenario: str | Scenario, replicate: int
-    ) -> pd.DataFrame:
+    def replicate(self, scenario: str | Scenario, replicate: int) -> pd.DataFrame:
         """Run one replicate of one scenario alone; the rows are those of the whole run.
 
         Parameters
@@ -136,14 +130,10 @@ class Study:
             Rows as those of `run`.
         """
         part = self._single(scenario, replicate)
-        return results.frame(
-            [compute(part, self.methods, self.seed)], self.definition
-        )
+        return results.frame([compute(part, self.methods, self.seed)], self.definition)
 
     def _single(self, scenario: str | Scenario, replicate: int) -> Part:
-        (found,) = named(
-            "scenario", [scenario], {s.name: s for s in self.scenarios}
-        )
+        (found,) = named("scenario", [scenario], {s.name: s for s in self.scenarios})
         place = whole_number("replicate", replicate, minimum=0)
         return Part(found, place, place + 1)
 
@@ -195,14 +185,8 @@ class Study:
         DamagedResultsWarning
             If a file in the folder cannot be read; it is computed again.
         """
-        count = (
-            -1
-            if workers is None
-            else whole_number("workers", workers, minimum=1)
-        )
-        store = Store(
-            None if folder is None else Path(folder), self.definition
-        )
+        count = -1 if workers is None else whole_number("workers", workers, minimum=1)
+        store = Store(None if folder is None else Path(folder), self.definition)
         parts = self.parts()
         todo = [part for part in parts if not store.take_up(part)]
         with tqdm(
@@ -213,14 +197,10 @@ class Study:
         ) as bar:
             bar.update(bar.total - sum(part.replicates for part in todo))
             bar.unpause()
-            for part, table in _in_parallel(
-                todo, self.methods, self.seed, count
-            ):
+            for part, table in _in_parallel(todo, self.methods, self.seed, count):
                 store.keep(part, table)
                 bar.update(part.replicates)
-        in_order = sorted(
-            parts, key=lambda part: self.scenarios.index(part.scenario)
-        )
+        in_order = sorted(parts, key=lambda part: self.scenarios.index(part.scenario))
         return store.finish(in_order)
 
 
@@ -230,21 +210,15 @@ def _in_parallel(
     """Yield parts as they are finished, in any order."""
     if not todo:
         return
-    parallel = joblib.Parallel(
-        n_jobs=workers, return_as="generator_unordered", batch_size=1
-    )
-    finished = parallel(
-        joblib.delayed(_with_part)(part, methods, seed) for part in todo
-    )
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+    finished = parallel(joblib.delayed(_with_part)(part, methods, seed) for part in todo)
     try:
         yield from finished
     finally:
         finished.close()  # cancels what has not begun
 
 
-def _with_part(
-    part: Part, methods: Sequence[Method], seed: int
-) -> tuple[Part, pa.Table]:
+def _with_part(part: Part, methods: Sequence[Method], seed: int) -> tuple[Part, pa.Table]:
     return part, compute(part, methods, seed)
 
 
@@ -264,9 +238,7 @@ def compute(part: Part, methods: Sequence[Method], seed: int) -> pa.Table:
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is in the rows
         for replicate in range(part.start, part.stop):
-            data = part.scenario.data(
-                generator(seed, part.scenario, replicate)
-            )
+            data = part.scenario.data(generator(seed, part.scenario, replicate))
             truth = np.append(data.beta, data.tau)
             for method in methods:
                 begun = time.perf_counter()
@@ -296,24 +268,16 @@ def compute(part: Part, methods: Sequence[Method], seed: int) -> pa.Table:
             "replicate": each([fit.replicate for fit in fits]),
             "method": each([fit.method for fit in fits]),
             "estimand": estimands * len(fits),
-            "estimate": np.concatenate(
-                [fit.estimate.value for fit in fits]
-            ),
-            "standard_error": np.concatenate(
-                [fit.estimate.se for fit in fits]
-            ),
+            "estimate": np.concatenate([fit.estimate.value for fit in fits]),
+            "standard_error": np.concatenate([fit.estimate.se for fit in fits]),
             "truth": np.concatenate([fit.truth for fit in fits]),
-            "approximation_error": np.concatenate(
-                [fit.estimate.error for fit in fits]
-            ),
+            "approximation_error": np.concatenate([fit.estimate.error for fit in fits]),
             "converged": each([fit.estimate.converged for fit in fits]),
             "wild": each([fit.wild for fit in fits]),
             "boundary": each([fit.estimate.boundary for fit in fits]),
             "iterations": each([fit.estimate.iterations for fit in fits]),
             "nodes": each([fit.estimate.nodes for fit in fits]),
-            "message": each(
-                [_first_clause(fit.estimate.message) for fit in fits]
-            ),
+            "message": each([_first_clause(fit.estimate.message) for fit in fits]),
             "seconds": each([fit.seconds for fit in fits]),
         }
     )
@@ -323,9 +287,7 @@ def _attempt(method: Method, data: Simulated) -> Estimate:
     """Fit; what is raised becomes a failure that is recorded."""
     try:
         return method(data)
-    except (
-        MemoryError
-    ):  # says something of the machine, and nothing of the method
+    except MemoryError:  # says something of the machine, and nothing of the method
         raise
     except Exception as error:
         expected = isinstance(error, ValueError | ArithmeticError)

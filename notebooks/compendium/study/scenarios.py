@@ -10,9 +10,7 @@ from compendium.study.definition import Scenario
 from laplace.simulate import Simulated
 
 
-def two_sites(
-    *, site_intercepts: bool, seed: np.random.Generator
-) -> Simulated:
+def two_sites(*, site_intercepts: bool, seed: np.random.Generator) -> Simulated:
     """Draw the published two-site experiment with its published coefficients.
 
     Covariates, outcomes and the standard deviations of the noise are drawn anew each time; the
@@ -26,29 +24,21 @@ def two_sites(
 
 
 def _published_settings() -> list[Scenario]:
-    def setting(
-        sites: int, patients: int, variance: int, noise: float = 0.0
-    ) -> Scenario:
+    def setting(sites: int, patients: int, variance: int, noise: float = 0.0) -> Scenario:
         name = f"sites-{sites}x{patients}-tau{np.sqrt(variance):g}{'-noise' if noise else ''}"
         parameters = {
             "sites": sites,
             "patients": patients,
             "tau": float(np.sqrt(variance)),
         }
-        return Scenario(
-            name, simulate.published_setting, parameters | {"noise": noise}
-        )
+        return Scenario(name, simulate.published_setting, parameters | {"noise": noise})
 
-    settings = [
-        setting(m, n, v) for m in (2, 10) for n in (500, 30) for v in (1, 4)
-    ]
+    settings = [setting(m, n, v) for m in (2, 10) for n in (500, 30) for v in (1, 4)]
     return [*settings, setting(10, 500, 1, noise=1.0)]
 
 
 def _small_groups() -> list[Scenario]:
-    def design(
-        groups: int, rows: int, tau: float, percent: int
-    ) -> Scenario:
+    def design(groups: int, rows: int, tau: float, percent: int) -> Scenario:
         parameters = {
             "groups": groups,
             "rows": rows,
@@ -59,19 +49,10 @@ def _small_groups() -> list[Scenario]:
         return Scenario(name, simulate.small_groups, parameters)
 
     sizes, taus = (2, 5, 10), (0.5, 1.0, 2.0, 4.0)
-    common = [
-        design(m, n, tau, 20)
-        for m in (50, 500)
-        for n in sizes
-        for tau in taus
-    ]
+    common = [design(m, n, tau, 20) for m in (50, 500) for n in sizes for tau in taus]
     return [
         *common,
-        *(
-            design(500, n, 2.0, percent)
-            for percent in (5, 50)
-            for n in sizes
-        ),
+        *(design(500, n, 2.0, percent) for percent in (5, 50) for n in sizes),
     ]
 
 
@@ -81,9 +62,7 @@ SCENARIOS: dict[str, Scenario] = {
         *_published_settings(),
         *_small_groups(),
         Scenario("two-sites-noise", two_sites, {"site_intercepts": False}),
-        Scenario(
-            "two-sites-intercepts", two_sites, {"site_intercepts": True}
-        ),
+        Scenario("two-sites-intercepts", two_sites, {"site_intercepts": True}),
     ]
 }
 """The scenarios of the study, by name."""
@@ -129,12 +108,7 @@ def designs() -> pd.DataFrame:
             "kind": kinds.get(scenario.draw, "other"),
             "groups": given.get("groups", given.get("sites")),
             "rows": given.get("rows", given.get("patients")),
-            **{
-                key: given.get(key)
-                for key in ("tau", "prevalence", "noise")
-            },
+            **{key: given.get(key) for key in ("tau", "prevalence", "noise")},
         }
-    whole = pd.DataFrame.from_dict(table, orient="index").rename_axis(
-        "scenario"
-    )
+    whole = pd.DataFrame.from_dict(table, orient="index").rename_axis("scenario")
     return whole.astype(dict.fromkeys(("prevalence", "noise"), float))
