@@ -105,8 +105,8 @@ def test_figures_are_vectors_with_caption_and_alternative_text(path):
         assert "<dc:date>" not in svg, "a date makes every run another file"
 
 
-# Tags that a cell may have. Whatever keeps a cell from being run or compared, or lets it fail, is not
-# among them; such a cell would have to be listed here, with its reason.
+# Tags that a cell may have. Whatever keeps a cell from being run or compared, or lets it fail, is
+# not among them; such a cell would have to be listed here, with its reason.
 TAGS = {"parameters", "hide-input", "hide-output", "remove-cell", "remove-input", "remove-output"}
 OPT_OUTS: dict[tuple[str, int], str] = {}
 COMMENTS = re.compile(r"#\s*(?:NBVAL_|PYTEST_VALIDATE)|%%capture|doctest:\s*\+SKIP", re.IGNORECASE)

@@ -23,7 +23,8 @@ try:
     from matplotlib.ticker import MaxNLocator
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        f"compendium.plots needs {missing.name}: install the extra, pip install '.[plots]' in a clone"
+        f"compendium.plots needs {missing.name}: install the extra, pip install '.[plots]' in a "
+        "clone"
     ) from missing
 
 from compendium import svg

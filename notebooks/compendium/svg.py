@@ -1,8 +1,8 @@
 """Figures as SVG text that is the same wherever it is drawn.
 
-The last digits of a coordinate differ between processors, and Matplotlib names a clip or a marker by
-a digest of all its digits. Here coordinates are rounded to a hundredth of a point, which nobody sees,
-and names are counted. So a stored figure can be compared with a fresh one letter by letter.
+The last digits of a coordinate differ between processors, and Matplotlib names a clip or a marker
+by a digest of all its digits. Here coordinates are rounded to a hundredth of a point, which nobody
+sees, and names are counted. `same` compares a stored figure with a fresh one.
 """
 
 from __future__ import annotations

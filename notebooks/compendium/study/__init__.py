@@ -17,7 +17,8 @@ try:
     import tqdm  # noqa: F401
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        f"compendium.study needs {missing.name}: install the extra, pip install '.[study]' in a clone"
+        f"compendium.study needs {missing.name}: install the extra, pip install '.[study]' in a "
+        "clone"
     ) from missing
 
 from compendium.study.definition import Method, Scenario

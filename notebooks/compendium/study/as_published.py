@@ -106,7 +106,8 @@ def _search_modes(y: Array, X: Array, ends: Any, beta: Array, modes: Array) -> N
 def derivatives(y: Array, X: Array, ends: Any, modes: Array, beta: Array) -> tuple[Array, Array]:
     """Return the published l' and l'', summed over the groups, at tau = 1.
 
-    Names are those of `compendium.published.Site`. Rows ends[i] to ends[i + 1] are those of group i.
+    Names are those of `compendium.published.Site`. Rows ends[i] to
+    ends[i + 1] are those of group i.
     """
     p = X.shape[1]
     l_1, l_2 = np.zeros(p), np.zeros((p, p))
