@@ -29,7 +29,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -62,6 +62,77 @@ MODE_ROUNDING = 8.0 * np.finfo(float).eps
 LAPLACE, ADAPTIVE, ORDINARY = 0, 1, 2
 # No Poisson mean is beyond exp of this; see laplace.families.Poisson.
 LARGEST_ETA = 230.0
+
+# The rows of the scratch of the search for the modes: a bracket, the last step, and whether it is
+# done, for each group of a block; and the sums of a group that is larger than a chunk.
+LOWER, UPPER, LAST, DONE, SCORE, S_2, TERMS, S_3 = range(8)
+
+
+class Rows(NamedTuple):
+    """Rows sorted by group, as the kernels take them.
+
+    Attributes
+    ----------
+    starts : ndarray of int
+        First row of each group, and the number of rows.
+    X, y, offset, trials : ndarray
+        An empty `offset` is zero, and an empty `trials` one for every row.
+    poisson : bool
+        Whether the outcomes are counts without a bound.
+    """
+
+    starts: Any
+    X: Any
+    y: Any
+    offset: Any
+    trials: Any
+    poisson: bool
+
+
+class Rule(NamedTuple):
+    """A quadrature rule.
+
+    Attributes
+    ----------
+    kind : int
+        `LAPLACE`, `ADAPTIVE` or `ORDINARY`.
+    z, log_w : ndarray of shape (K,)
+        Nodes and log weights.
+    """
+
+    kind: int
+    z: Any
+    log_w: Any
+
+
+class Modes(NamedTuple):
+    """Where the modes go; the ordinary rule leaves them as they are.
+
+    Attributes
+    ----------
+    u, information : ndarray of shape (m,)
+        Mode of each group, and the sum of b'' there, s_2.
+    lost : ndarray of shape (S,)
+        Number of groups of a slab whose mode was not found.
+    """
+
+    u: Any
+    information: Any
+    lost: Any
+
+
+class Sums(NamedTuple):
+    """Where the sums of each of S slabs go.
+
+    Attributes
+    ----------
+    values, gradients, hessians : ndarray of shapes (S,), (S, q), (S, q, q)
+    """
+
+    values: Any
+    gradients: Any
+    hessians: Any
+
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -389,7 +460,7 @@ def _find_modes(
     """
     base = starts[g_0]
     rows = starts[g_1] - base
-    lower, upper, last, done = search[0], search[1], search[2], search[3]
+    lower, upper, last, done = search[LOWER], search[UPPER], search[LAST], search[DONE]
     for g in range(g_0, g_1):
         first, end = starts[g] - base, starts[g + 1] - base
         successes, mass, largest, total = 0.0, 0.0, -np.inf, 0.0
@@ -438,18 +509,19 @@ def _find_modes(
             _scores(poisson, at_row[:size], y[c:end_of_chunk], trials[c:end_of_chunk], r, b_2, b_3)
             if rows > CHUNK:
                 if c == 0:
-                    search[4, 0], search[5, 0], search[6, 0], search[7, 0] = 0.0, 0.0, 0.0, 0.0
-                search[4, 0] += _total(r, 0, size)
-                search[5, 0] += _total(b_2, 0, size)
-                search[7, 0] += _total(b_3, 0, size)
+                    search[SCORE:, 0] = 0.0
+                search[SCORE, 0] += _total(r, 0, size)
+                search[S_2, 0] += _total(b_2, 0, size)
+                search[S_3, 0] += _total(b_3, 0, size)
                 for j in range(size):
-                    search[6, 0] += abs(r[j])
+                    search[TERMS, 0] += abs(r[j])
         for g in range(g_0, g_1):
             i = g - g_0
             if done[i] != 0.0:
                 continue
             if rows > CHUNK:
-                score, s_2, terms, s_3 = search[4, 0], search[5, 0], search[6, 0], search[7, 0]
+                score, s_2 = search[SCORE, 0], search[S_2, 0]
+                terms, s_3 = search[TERMS, 0], search[S_3, 0]
             else:
                 first, end = starts[g] - base, starts[g + 1] - base
                 score, s_2, terms = _total(r, first, end), _total(b_2, first, end), 0.0
@@ -907,23 +979,12 @@ def evaluate(
     last_slab: int,
     slabs: Any,
     blocks: Any,
-    starts: Any,
-    X: Any,
-    y: Any,
-    offset: Any,
-    trials: Any,
-    poisson: bool,
+    data: Rows,
     beta: Any,
     tau: float,
-    rule: int,
-    z: Any,
-    log_w: Any,
-    u: Any,
-    information: Any,
-    values: Any,
-    gradients: Any,
-    hessians: Any,
-    lost: Any,
+    quadrature: Rule,
+    modes: Modes,
+    sums: Sums,
 ) -> None:
     r"""Sum value, gradient and Hessian of the groups of some slabs.
 
@@ -931,27 +992,23 @@ def evaluate(
     ----------
     first_slab, last_slab : int
         Which slabs.
-    slabs, blocks, starts : ndarray of int
-        First block of each slab, first group of each block, first row of each group; each with
-        an end.
-    X, y, offset, trials : ndarray
-        Rows, sorted by group. An empty `offset` is zero, and an empty `trials` one for every row.
-    poisson : bool
-        Whether the outcomes are counts without a bound.
+    slabs, blocks : ndarray of int
+        First block of each slab, first group of each block; each with an end.
+    data : Rows
+        The rows.
     beta, tau
         Parameters; tau above zero.
-    rule : int
-        `LAPLACE`, `ADAPTIVE` or `ORDINARY`.
-    z, log_w : ndarray of shape (K,)
-        Nodes and log weights.
-    u, information : ndarray of shape (m,)
-        Where the mode of each group goes, and the sum of b'' there, s_2. The ordinary rule leaves
-        them as they are.
-    values, gradients, hessians : ndarray of shapes (S,), (S, p + 1), (S, p + 1, p + 1)
+    quadrature : Rule
+        The rule.
+    modes : Modes
+        Where the modes go.
+    sums : Sums
         Where the sums of each slab go.
-    lost : ndarray of shape (S,)
-        Number of groups whose mode was not found.
     """
+    starts, X, y, offset, trials, poisson = data
+    rule, z, log_w = quadrature
+    u, information, lost = modes
+    values, gradients, hessians = sums
     p = len(beta)
     q = p + 1
     nodes = len(z)
@@ -1154,16 +1211,9 @@ def evaluate_without(
     last_slab: int,
     slabs: Any,
     blocks: Any,
-    starts: Any,
-    X: Any,
-    y: Any,
-    offset: Any,
-    trials: Any,
-    poisson: bool,
+    data: Rows,
     beta: Any,
-    values: Any,
-    gradients: Any,
-    hessians: Any,
+    sums: Sums,
     scores: Any,
     information: Any,
 ) -> None:
@@ -1172,6 +1222,8 @@ def evaluate_without(
     `scores` and `information`, of shape (m,), take the sums of y - b' and of b'' of each group: of
     them the derivative of the log-likelihood in tau squared at zero is made.
     """
+    starts, X, y, offset, trials, poisson = data
+    values, gradients, hessians = sums
     p = len(beta)
     XT = np.zeros((p + (p & 1), CHUNK))
     eta, log_f, r, b_2, w = (

@@ -132,16 +132,12 @@ class Likelihood:
         lost = np.zeros(sums.slabs, np.int64)
         data.plan.run(
             kernels.evaluate,
-            *_rows(data),
+            _rows(data),
             read_only(np.ascontiguousarray(beta, dtype=float)),
             float(tau),
-            rule,
-            z,
-            log_w,
-            u,
-            information,
-            *sums.parts,
-            lost,
+            kernels.Rule(rule, z, log_w),
+            kernels.Modes(u, information, lost),
+            sums.parts,
             work=data.n * data.p * self.nodes,
         )
         if np.any(lost):
@@ -187,9 +183,9 @@ def without_random_intercepts(data: GroupedData, beta: Array) -> AtZero:
     scores, information = np.empty(data.m), np.empty(data.m)
     data.plan.run(
         kernels.evaluate_without,
-        *_rows(data),
+        _rows(data),
         read_only(np.ascontiguousarray(beta, dtype=float)),
-        *sums.parts,
+        sums.parts,
         scores,
         information,
         work=data.n * data.p,
@@ -216,9 +212,11 @@ class _Sums:
     """
 
     def __init__(self, data: GroupedData, q: int) -> None:
+        from laplace import kernels
+
         self.data = data
         self.slabs = data.plan.count
-        self.parts = (
+        self.parts = kernels.Sums(
             np.zeros(self.slabs),
             np.zeros((self.slabs, q)),
             np.zeros((self.slabs, q, q)),
@@ -232,9 +230,11 @@ class _Sums:
         return Contribution(float(value) + self.data.constant, gradient, hessian)
 
 
-def _rows(data: GroupedData) -> tuple[Any, ...]:
+def _rows(data: GroupedData) -> Any:
     """Return the rows as the kernels take them."""
-    return (
+    from laplace import kernels
+
+    return kernels.Rows(
         data.plan.starts,
         data.X,
         data.y,
