@@ -23,8 +23,8 @@ from laplace.arguments import (
     number,
     row_labels,
 )
-from laplace.families import Bernoulli, Family, named, read_only
-from laplace.plan import Plan
+from laplace.families import Bernoulli, Family, Poisson, named, read_only
+from laplace.plan import Plan, compiled
 
 # A mean square above this has lost nothing to underflow, and with a sum of squares below this no
 # entry is beyond the largest.
@@ -34,6 +34,7 @@ LARGEST_SQUARES = 1e300
 ROWS_AT_A_TIME = 65_536
 
 EMPTY: Array = read_only(np.empty(0))
+MADE_AGAIN = ("rows", "largest", "trials")
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +165,9 @@ class GroupedData:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out an offset that is a single zero: a pickle would write it out n times."""
-        return self.__dict__ if self.has_offset else {**self.__dict__, "offset": None}
+        """Leave out what can be made again: also what would be a number written n times."""
+        state = {name: value for name, value in self.__dict__.items() if name not in MADE_AGAIN}
+        return state if self.has_offset else {**state, "offset": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the rows read-only again, as the kernels are compiled for them."""
@@ -219,6 +221,23 @@ class GroupedData:
         """Part of the log-likelihood that depends on no parameter."""
         return self.family.constant(self.y)
 
+    @cached_property
+    def rows(self) -> Any:
+        """The rows as the kernels take them."""
+        return compiled().Rows(
+            self.plan.starts,
+            self.X,
+            self.y,
+            self.offset if self.has_offset else EMPTY,
+            read_only(getattr(self.family, "trials", EMPTY)),
+            self.family.name == Poisson.name,
+        )
+
+    @cached_property
+    def largest(self) -> Array:
+        """Largest value that each outcome could have had; shape (n,)."""
+        return self.family.largest(self.y)
+
     def sum_by_group(self, rows: Array) -> Array:
         """Sum an array of n rows over the rows of each group; shape (m, ...)."""
         return np.asarray(np.add.reduceat(rows, self.starts, axis=0))
@@ -267,8 +286,8 @@ class GroupedData:
     @cached_property
     def zero_one(self) -> bool:
         """Whether every row is a single trial: 0 or 1."""
-        most = self.family.largest(self.y)
-        return bool(np.all(most[:1] == 1.0)) if _is_one_number(most) else bool(np.all(most == 1.0))
+        most = self.largest[:1] if _is_one_number(self.largest) else self.largest
+        return bool((most == 1.0).all())
 
     @cached_property
     def mixed_groups(self) -> int:
@@ -277,23 +296,22 @@ class GroupedData:
         These are the groups that bound the standard deviation of the random intercepts.
         """
         total = self.sum_by_group(self.y)
-        largest = self.family.largest(self.y)
+        largest = self.largest
         most = largest[0] * self.sizes if _is_one_number(largest) else self.sum_by_group(largest)
         return int(np.sum((total > 0.0) & (total < most)))
 
     @cached_property
     def trials(self) -> Array:
         """Number of trials of each row; counts without a bound are one each; shape (n,)."""
-        most = self.family.largest(self.y)
-        if _is_one_number(most):
-            return np.broadcast_to(1.0, self.n)
-        return most
+        if np.isfinite(self.largest[0]):
+            return self.largest
+        return np.broadcast_to(1.0, self.n)
 
     @cached_property
     def column_sizes(self) -> tuple[Array, Array]:
         """Unit of each column of X, and the sum of its squares in that unit; shapes (p,)."""
         if self.columns.plain:
-            return np.sqrt(np.diag(self.columns.gram)), np.ones(self.p)
+            return np.sqrt(self.columns.gram.diagonal()), np.ones(self.p)
         largest = np.asarray(np.abs(self.X).max(axis=0), dtype=float)
         largest[largest == 0.0] = 1.0  # taken out first, so that squares cannot overflow
         return largest, np.sum((self.X / largest) ** 2, axis=0)
@@ -326,8 +344,7 @@ class Columns:
     @classmethod
     def of(cls, plan: Plan, X: Array) -> Columns:
         """Read X once."""
-        from laplace import kernels
-
+        kernels = compiled()
         p, slabs = X.shape[1], plan.count
         grams, sums = np.zeros((slabs, p, p)), np.zeros((slabs, p))
         plan.run(kernels.look_through, plan.starts, X, grams, sums, work=X.size)
@@ -355,8 +372,7 @@ def _sort(groups: Any, n: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int
         codes, labels = pd.factorize(labels_of_rows, sort=True)
         if np.all(codes[1:] >= codes[:-1]):
             return None, np.append(_changes(codes), n), pd.Index(labels)
-    from laplace import kernels
-
+    kernels = compiled()
     order, starts = np.empty(n, np.int64), np.empty(len(labels) + 1, np.int64)
     kernels.sort_by_code(codes.astype(np.int64, copy=False), len(labels), order, starts)
     return order, starts, pd.Index(labels)

@@ -1214,17 +1214,19 @@ def evaluate_without(
     data: Rows,
     beta: Any,
     sums: Sums,
-    scores: Any,
-    information: Any,
+    spread: Any,
 ) -> None:
     r"""Sum value, gradient and Hessian without random intercepts, as in `evaluate`.
 
-    `scores` and `information`, of shape (m,), take the sums of y - b' and of b'' of each group: of
-    them the derivative of the log-likelihood in tau squared at zero is made.
+    `spread`, of shape (S, 4), takes what the groups of a slab tell of their random intercepts: with
+    the score and the information of a group, the sums of y - b' and of b'', it is the sum of half
+    the square of the score less the information, the sum of squares of the information, and the
+    least and the largest information.
     """
     starts, X, y, offset, trials, poisson = data
     values, gradients, hessians = sums
     p = len(beta)
+    scores, information = np.empty(CHUNK), np.empty(CHUNK)
     XT = np.zeros((p + (p & 1), CHUNK))
     eta, log_f, r, b_2, w = (
         np.empty(CHUNK),
@@ -1236,13 +1238,13 @@ def evaluate_without(
     left, right, zeros, ones = np.empty(CHUNK), np.empty(CHUNK), np.zeros(0), np.ones(CHUNK)
     for slab in range(first_slab, last_slab):
         value = 0.0
+        slope, squares, least, most = 0.0, 0.0, np.inf, -np.inf
         gradient, cross = np.zeros(p), np.zeros((p + (p & 1), p + (p & 1)))
         for b in range(slabs[slab], slabs[slab + 1]):
             g_0, g_1 = blocks[b], blocks[b + 1]
             base = starts[g_0]
             rows = starts[g_1] - base
-            for g in range(g_0, g_1):
-                scores[g], information[g] = 0.0, 0.0
+            scores[0], information[0] = 0.0, 0.0
             for c in range(0, rows, CHUNK):
                 size = min(CHUNK, rows - c)
                 at = base + c
@@ -1257,14 +1259,21 @@ def evaluate_without(
                     w[j] = -b_2[j]
                 _add_cross(XT, w, size, p, left, right, cross)
                 if rows > CHUNK:
-                    scores[g_0] += _total(r, 0, size)
-                    information[g_0] += _total(b_2, 0, size)
+                    scores[0] += _total(r, 0, size)
+                    information[0] += _total(b_2, 0, size)
                 else:
                     for g in range(g_0, g_1):
                         first, end = starts[g] - base, starts[g + 1] - base
-                        scores[g] = _total(r, first, end)
-                        information[g] = _total(b_2, first, end)
+                        scores[g - g_0] = _total(r, first, end)
+                        information[g - g_0] = _total(b_2, first, end)
+            for i in range(g_1 - g_0):
+                slope += 0.5 * (scores[i] ** 2 - information[i])
+                squares += information[i] ** 2
+                least = min(least, information[i])
+                most = max(most, information[i])
         values[slab] = value
+        spread[slab, 0], spread[slab, 1] = slope, squares
+        spread[slab, 2], spread[slab, 3] = least, most
         for k in range(p):
             gradients[slab, k] = gradient[k]
             for h in range(k + 1):

@@ -13,9 +13,10 @@ import pandas as pd
 
 from laplace.arguments import Array, coefficients, flag, standard_deviation
 from laplace.contribution import AtZero, Contribution
-from laplace.families import Poisson, read_only
-from laplace.grouped import EMPTY, GroupedData
+from laplace.families import read_only
+from laplace.grouped import GroupedData
 from laplace.nodes import check_nodes, gauss_hermite
+from laplace.plan import compiled
 
 
 def loglik(
@@ -119,8 +120,7 @@ class Likelihood:
 
     def _evaluate(self, beta: Array, tau: float) -> tuple[Contribution, Array, Array]:
         """Return also the modes, and the sum of b'' of each group there."""
-        from laplace import kernels
-
+        kernels = compiled()
         data = self.data
         u, information = np.empty(data.m), np.empty(data.m)
         if not self.adaptive:
@@ -132,7 +132,7 @@ class Likelihood:
         lost = np.zeros(sums.slabs, np.int64)
         data.plan.run(
             kernels.evaluate,
-            _rows(data),
+            data.rows,
             read_only(np.ascontiguousarray(beta, dtype=float)),
             float(tau),
             kernels.Rule(rule, z, log_w),
@@ -140,7 +140,7 @@ class Likelihood:
             sums.parts,
             work=data.n * data.p * self.nodes,
         )
-        if np.any(lost):
+        if lost.any():
             raise ArithmeticError(
                 f"the modes of {int(np.sum(lost))} groups were not found in "
                 f"{kernels.MODE_ITERATIONS} steps at tau={tau:g}; rescale X if its values are "
@@ -177,26 +177,25 @@ def without_random_intercepts(data: GroupedData, beta: Array) -> AtZero:
     beta : ndarray of shape (p,)
         Coefficients.
     """
-    from laplace import kernels
-
+    kernels = compiled()
     sums = _Sums(data, data.p)
-    scores, information = np.empty(data.m), np.empty(data.m)
+    spread = np.empty((sums.slabs, 4))
     data.plan.run(
         kernels.evaluate_without,
-        _rows(data),
+        data.rows,
         read_only(np.ascontiguousarray(beta, dtype=float)),
         sums.parts,
-        scores,
-        information,
+        spread,
         work=data.n * data.p,
     )
     total = sums.total()
     q = data.p + 1
     gradient, hessian = np.zeros(q), np.zeros((q, q))
     gradient[:-1], hessian[:-1, :-1] = total.gradient, total.hessian
-    slope = 0.5 * float(np.sum(scores**2) - np.sum(information))
-    squares = float(np.sum(information**2))
-    least, most = float(np.min(information)), float(np.max(information))
+    slope, squares, least, most = spread[0].tolist()
+    if sums.slabs > 1:
+        slope, squares = np.add.reduce(spread[:, :2], axis=0).tolist()
+        least, most = float(spread[:, 2].min()), float(spread[:, 3].max())
     return AtZero(total.value, gradient, hessian, slope, squares, least, most)
 
 
@@ -212,8 +211,7 @@ class _Sums:
     """
 
     def __init__(self, data: GroupedData, q: int) -> None:
-        from laplace import kernels
-
+        kernels = compiled()
         self.data = data
         self.slabs = data.plan.count
         self.parts = kernels.Sums(
@@ -228,17 +226,3 @@ class _Sums:
             part[0] if self.slabs == 1 else np.add.reduce(part, axis=0) for part in self.parts
         )
         return Contribution(float(value) + self.data.constant, gradient, hessian)
-
-
-def _rows(data: GroupedData) -> Any:
-    """Return the rows as the kernels take them."""
-    from laplace import kernels
-
-    return kernels.Rows(
-        data.plan.starts,
-        data.X,
-        data.y,
-        data.offset if data.has_offset else EMPTY,
-        read_only(getattr(data.family, "trials", EMPTY)),  # a copy or a pickle may be written to
-        data.family.name == Poisson.name,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -32,18 +32,14 @@ class Plan:
     @cached_property
     def blocks(self) -> NDArray[np.int64]:
         """First group of each block, and the number of groups."""
-        from laplace import kernels
-
-        blocks: NDArray[np.int64] = kernels.pack(self.starts)
+        blocks: NDArray[np.int64] = compiled().pack(self.starts)
         return blocks
 
     @cached_property
     def slabs(self) -> NDArray[np.int64]:
         """First block of each slab, and the number of blocks; slabs are of about equal size."""
-        from laplace.kernels import MOST_SLABS
-
         row = self.starts[self.blocks]
-        cuts = np.linspace(0, row[-1], min(MOST_SLABS, len(row) - 1) + 1)
+        cuts = np.linspace(0, row[-1], min(compiled().MOST_SLABS, len(row) - 1) + 1)
         return np.unique(np.searchsorted(row, cuts)).astype(np.int64)
 
     @property
@@ -76,6 +72,14 @@ class Plan:
         kernel(cuts[0], cuts[1], slabs, blocks, *arguments)
         for other in others:
             other.result()
+
+
+@cache
+def compiled() -> Any:
+    """Return the kernels, which are imported when they are first needed: that takes a while."""
+    from laplace import kernels
+
+    return kernels
 
 
 def threads() -> int:

@@ -299,7 +299,7 @@ class Site:
         return Digests(
             digest(self._as_given(data.y)),
             digest(self._as_given(data.offset)),
-            digest(self._as_given(data.family.largest(data.y))),
+            digest(self._as_given(data.largest)),
             digest(self._partition()),
         )
 

@@ -78,8 +78,8 @@ class Sites:
         if len(self.names) != len(self.parts):
             raise ValueError(f"names has {len(self.names)} names, but there are {len(self)} sites")
         self._ask = ask
-        self._rounds: Counter[str] = Counter()
-        self._sizes: dict[str, int] = {}
+        self._rounds: Counter[type] = Counter()
+        self._first: dict[type, list[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -92,19 +92,22 @@ class Sites:
     @property
     def numbers(self) -> int:
         """How many numbers the places sent so far, all together."""
-        return sum(count * self._sizes[name] for name, count in self._rounds.items())
+        sizes = {kind: sum(map(_numbers, answers)) for kind, answers in self._first.items()}
+        return sum(count * sizes[kind] for kind, count in self._rounds.items())
 
     def each(self, question: Any) -> list[Any]:
         """Put a question to all places; return their answers, one each."""
-        answers = list(self._ask(self.parts, question))
+        answers = self._ask(self.parts, question)
+        if not isinstance(answers, list):
+            answers = list(answers)
         if len(answers) != len(self.parts):
             raise ValueError(
                 f"{len(self.parts)} sites were asked, but {len(answers)} answers came back"
             )
-        name = type(question).__name__
-        self._rounds[name] += 1
-        if name not in self._sizes:
-            self._sizes[name] = sum(_numbers(answer) for answer in answers)
+        kind = type(question)
+        self._rounds[kind] += 1
+        if kind not in self._first:  # the next ones are of the same size
+            self._first[kind] = answers
         return answers
 
     def total(self, question: Any) -> Any:
