@@ -17,11 +17,10 @@ import argparse
 import copy
 import difflib
 import hashlib
-import math
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,8 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 from provenance import ROOT, commit, mathjax, versions
 from traitlets.config import Config
+
+from compendium.parameters import ParameterError, read, unknown
 
 HERE = Path(__file__).resolve().parent
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130
@@ -95,78 +96,6 @@ def title(notebook: Path) -> str:
     return first.partition("\n")[0].lstrip("# ").strip()
 
 
-# --- values: from text to what the notebook declares --------------------------------------------
-
-
-def _int(text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise ValueError(text)
-    return int(text)
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _bool(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
-
-
-SCALARS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "int": ("a whole number", _int),
-    "float": ("a finite number", _float),
-    "bool": ("true or false", _bool),
-    "str": ("text", str),
-}
-
-
-def parse(text: str, kind: str) -> Any:
-    """Turn text into a value of the declared type, or refuse.
-
-    Parameters
-    ----------
-    text : str
-        As given on the command line. A list is written ``1,2,5`` or ``[1, 2, 5]``.
-    kind : str
-        The annotation in the notebook: ``int``, ``float``, ``bool``, ``str``, or ``list`` of one
-        of these, for instance ``list[int]``.
-
-    Returns
-    -------
-    int, float, bool, str or list
-        The value.
-
-    Raises
-    ------
-    RefusalError
-        With what was expected, for instance ``"must be a whole number (int), not '2.5'"``.
-    """
-    element = re.fullmatch(r"list\[(\w+)\]", kind)
-    name = element[1] if element else kind
-    if name not in SCALARS:
-        raise RefusalError(
-            f"is declared as {kind!r}, which cannot be given here; edit a copy instead"
-        )
-    words, convert = SCALARS[name]
-    try:
-        if not element:
-            return convert(text)
-        inner = text.strip().removeprefix("[").removesuffix("]").strip()
-        return (
-            [convert(item.strip(" \"'")) for item in inner.split(",")]
-            if inner
-            else []
-        )
-    except (ValueError, KeyError):
-        what = f"a list of which each item is {words}" if element else words
-        raise RefusalError(
-            f"must be {what} ({kind}), not {text!r}"
-        ) from None
-
-
 def validate(
     pairs: Sequence[tuple[str, str]],
     known: dict[str, dict[str, str]],
@@ -191,15 +120,12 @@ def validate(
     values: dict[str, Any] = {}
     for name, text in pairs:
         if name not in known:
-            raise RefusalError(
-                f"{notebook} has no parameter {name!r}{_nearest(name, known)}\n"
-                f"It has: {', '.join(known)}."
-            )
+            raise RefusalError(unknown(name, known, notebook))
         if name in values:
             raise RefusalError(f"{name} is given twice.")
         try:
-            values[name] = parse(text, known[name]["type"])
-        except RefusalError as refusal:
+            values[name] = read(text, known[name]["type"])
+        except ParameterError as refusal:
             raise RefusalError(
                 f"{name} {refusal}.\nIt is: {known[name]['help']}."
             ) from None

@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-import run
+
+from compendium import parameters
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
@@ -69,9 +70,26 @@ def test_every_parameter_is_typed_and_explained(path):
         assert parameter["help"], parameter["name"]
         # the runner has to understand what the notebook declares, its default included
         default = parameter["default"].strip("\"'")
-        assert run.parse(default, parameter["inferred_type_name"]) == ast.literal_eval(
+        assert parameters.read(default, parameter["inferred_type_name"]) == ast.literal_eval(
             parameter["default"]
         )
+
+
+def test_the_parameters_are_checked_in_the_next_cell(path):
+    cells = code_cells(path)
+    checking = cells[cells.index(parameters_cell(path)) + 1]
+    assert "\nparameters.check(globals())\n" in checking.source
+
+
+def test_no_file_is_looked_for_from_the_folder_of_the_caller(path):
+    texts = {
+        node.value
+        for cell in code_cells(path)
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    paths = [text for text in texts if re.fullmatch(r"[\w./-]*[./][\w./-]*", text)]
+    assert [text for text in paths if (FOLDER / text).exists() and text.strip("./")] == []
 
 
 def test_metadata_says_nothing_of_the_machine_or_the_time(path):

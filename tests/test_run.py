@@ -41,50 +41,6 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "value"),
-    [
-        ("2", "int", 2),
-        ("-3", "int", -3),
-        ("2", "float", 2.0),
-        ("1e-1", "float", 0.1),
-        ("-.5", "float", -0.5),
-        ("true", "bool", True),
-        ("False", "bool", False),
-        ("1", "str", "1"),
-        ("1,2,5", "list[int]", [1, 2, 5]),
-        ("[1, 2.5]", "list[float]", [1.0, 2.5]),
-        ("['a', b]", "list[str]", ["a", "b"]),
-        ("[]", "list[int]", []),
-    ],
-)
-def test_the_declared_type_decides(text, kind, value):
-    parsed = run.parse(text, kind)
-    assert parsed == value
-    assert type(parsed) is type(value)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "words"),
-    [
-        ("2.5", "int", "must be a whole number (int), not '2.5'"),
-        ("2.0", "int", "must be a whole number (int), not '2.0'"),
-        ("1_000", "int", "must be a whole number (int), not '1_000'"),
-        ("", "int", "must be a whole number (int), not ''"),
-        ("two", "float", "must be a finite number (float), not 'two'"),
-        ("nan", "float", "must be a finite number (float), not 'nan'"),
-        ("inf", "float", "must be a finite number (float), not 'inf'"),
-        ("1", "bool", "must be true or false (bool), not '1'"),
-        ("1,x", "list[int]", "must be a list of which each item is a whole number (list[int])"),
-        ("1,,2", "list[int]", "must be a list of which each item is a whole number (list[int])"),
-        ("{}", "dict", "is declared as 'dict', which cannot be given here"),
-    ],
-)
-def test_a_value_of_the_wrong_type_is_refused(text, kind, words):
-    with pytest.raises(run.RefusalError, match=re.escape(words)):
-        run.parse(text, kind)
-
-
-@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (
