@@ -47,7 +47,8 @@ KERNELS = (
 # Tests of pages, of commands and of files, whose results are no numbers of a processor.
 WITHOUT_NUMBERS = {
     *("test_benchmarks", "test_book", "test_chapter", "test_house", "test_interactive"),
-    *("test_notebooks", "test_portable", "test_readme", "test_run", "test_symbolic"),
+    *("test_notebooks", "test_parameters", "test_portable", "test_readme", "test_run"),
+    "test_symbolic",
 }
 
 
