@@ -118,14 +118,10 @@ def read(value: Any, kind: str) -> Any:
         return [convert(item) for item in _items(value)]
     except (ValueError, KeyError, OverflowError, yaml.YAMLError):
         what = f"a list of which each item is {words}" if element else words
-        raise ParameterError(
-            f"must be {what} ({kind}), not {value!r}"
-        ) from None
+        raise ParameterError(f"must be {what} ({kind}), not {value!r}") from None
 
 
-def unknown(
-    name: str, known: Iterable[str], notebook: str = "This notebook"
-) -> ParameterError:
+def unknown(name: str, known: Iterable[str], notebook: str = "This notebook") -> ParameterError:
     """Say that a notebook has no such parameter, and which it has.
 
     Parameters
