@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -204,3 +205,25 @@ def test_papermill_works_from_everywhere(name, place, tmp_path):
     }[place]
     status, said = call(notebook, tmp_path / "out.ipynb", cwd=folder)
     assert status == 0, said
+
+
+def stock_commands():
+    """Give the calls of papermill that the README and the page on re-running show."""
+    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "book/rerun.md")]
+    found = re.findall(r"^(papermill .*?)\s+#", "\n".join(pages), flags=re.MULTILINE)
+    return sorted(set(found))
+
+
+def test_the_pages_show_a_list_and_yaml():
+    text = "\n".join(stock_commands())
+    assert ' -p nodes "[' in text
+    assert " -y " in text
+
+
+@pytest.mark.parametrize("command", stock_commands())
+def test_the_stock_commands_do_what_the_pages_say(command, tmp_path):
+    _, notebook, out, *options = shlex.split(command)
+    status, said = call(notebook, tmp_path / out, *options)
+    assert status == 0, said
+    with_values = nbformat.read(tmp_path / out, as_version=4)
+    assert with_values.metadata.papermill.parameters  # by another value, as the pages say
