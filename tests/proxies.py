@@ -17,13 +17,21 @@ ROWS = ("y", "X", "groups", "trials", "offset")
 
 
 def serve(connection: Connection) -> None:
-    """Answer questions for the rows of places that are handed over first, each by its number."""
+    """Answer questions for the rows of places that are handed over first, each by its number.
+
+    It also fits all rows by itself, when asked to, for a comparison of bits: the code that a process
+    has compiled can differ in the last digit from the same code as it was stored.
+    """
     sites: list[laplace.Site] = []
     while (message := connection.recv()) is not None:
         kind, content = message
         if kind == "rows":
             sites.append(laplace.Site.from_arrays(**content))
             connection.send(len(sites) - 1)
+            continue
+        if kind == "fit":
+            fit = laplace.fit(**content)
+            connection.send((fit.theta, np.asarray(fit.hessian)))
             continue
         place, question = content
         try:
@@ -53,6 +61,12 @@ class Hospitals:
 
     def __init__(self, connections: Sequence[Connection]) -> None:
         self._connections = connections
+
+    def fit(self, **arguments: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Fit all rows in the first process; return the estimate and the Hessian."""
+        self._connections[0].send(("fit", arguments))
+        theta, hessian = self._connections[0].recv()
+        return theta, hessian
 
     def __call__(self, arrays: dict[str, Any], seed: int = 0) -> list[Proxy]:
         """Hand each process the rows of some of the groups; return what answers for them."""

@@ -185,13 +185,14 @@ def test_everything_public_works_on_proxies(
 
 
 @pytest.mark.parametrize("options", COMBINATIONS, ids=str)
-def test_one_place_in_another_process_gives_the_same_bits(
+def test_questions_to_one_place_give_the_bits_of_a_fit_there(
     one: Hospitals, options: dict[str, Any]
 ) -> None:
     rows = arrays("cbpp")
-    here, there = laplace.fit(**rows, **options), laplace.fit_sites(one(rows), **options)
-    np.testing.assert_array_equal(here.theta, there.theta)
-    np.testing.assert_array_equal(here.hessian, there.hessian)
+    theta, hessian = one.fit(**rows, **options)
+    by_questions = laplace.fit_sites(one(rows), **options)
+    np.testing.assert_array_equal(by_questions.theta, theta)
+    np.testing.assert_array_equal(by_questions.hessian, hessian)
 
 
 def test_refusals_come_from_answers_alone(three: Hospitals, one: Hospitals) -> None:
