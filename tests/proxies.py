@@ -19,8 +19,8 @@ ROWS = ("y", "X", "groups", "trials", "offset")
 def serve(connection: Connection) -> None:
     """Answer questions for the rows of places that are handed over first, each by its number.
 
-    It also fits all rows by itself, when asked to, for a comparison of bits: the code that a process
-    has compiled can differ in the last digit from the same code as it was stored.
+    It also fits all rows by itself, when asked to, for a comparison of bits: the code that a
+    process has compiled can differ in the last digit from the same code as it was stored.
     """
     sites: list[laplace.Site] = []
     while (message := connection.recv()) is not None:
