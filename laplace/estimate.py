@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from laplace.arguments import Array
 from laplace.basis import Basis, with_log_tau
 from laplace.contribution import Contribution
+from laplace.later import linalg
 from laplace.nodes import MAX_NODES
 from laplace.objective import Problem
 from laplace.search import Found, Search, Start
@@ -116,12 +116,12 @@ def _covariance(hessian: Array, basis: Basis) -> Array:
     scale = np.sqrt(np.abs(np.diag(hessian)))
     try:
         with np.errstate(invalid="ignore", divide="ignore"):  # refused by the factorisation
-            factor = cho_factor(-hessian / np.outer(scale, scale))
+            factor = linalg().cho_factor(-hessian / np.outer(scale, scale))
     except (np.linalg.LinAlgError, ValueError):  # not at a maximum: there are no standard errors
         return np.full((q, q), np.nan)
     back = basis.inverse if q == p else with_log_tau(basis.inverse)
     back = back / scale
-    return np.asarray(back @ cho_solve(factor, back.T))
+    return np.asarray(back @ linalg().cho_solve(factor, back.T))
 
 
 def search_with(problem: Problem, rules: tuple[int, ...]) -> tuple[Found, Estimate]:

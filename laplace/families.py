@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, gammaln, logit, ndtr
 
 from laplace.arguments import Array as Array
 from laplace.arguments import and_more
+from laplace.later import special
 
 # (16 sqrt(3) / (15 pi))^2, as Zeger, Liang and Albert (1988) round it: averaged over intercepts
 # with variance tau^2, a logit shrinks by the root of 1 + this times tau^2.
@@ -101,11 +101,11 @@ class Bernoulli:
 
     def b_1(self, eta: Array) -> Array:
         r"""Return :math:`b' = \pi`; :eq:`eq-b_1`."""
-        return np.asarray(expit(eta))
+        return np.asarray(special().expit(eta))
 
     def b_2(self, eta: Array) -> Array:
         r"""Return :math:`b'' = \pi(1 - \pi)`, with 1 - pi as expit(-eta); :eq:`eq-b_2`."""
-        return np.asarray(expit(eta) * expit(-np.asarray(eta)))
+        return np.asarray(special().expit(eta) * special().expit(-np.asarray(eta)))
 
     def b_3(self, eta: Array) -> Array:
         r"""Return :math:`b''' = b''(1 - 2\pi)`, with 1 - 2 pi as -tanh(eta/2); :eq:`eq-b_3`."""
@@ -127,7 +127,7 @@ class Bernoulli:
     def residual(self, y: Array, eta: Array) -> Array:
         r"""Return :math:`y - \pi`, where 1 - pi is expit(-eta)."""
         one = y > 0.5
-        return np.where(one, 1.0, -1.0) * expit(np.where(one, -eta, eta))
+        return np.asarray(np.where(one, 1.0, -1.0) * special().expit(np.where(one, -eta, eta)))
 
     def predicted(self, eta: Array) -> Array:
         """Return the probability that y is 1."""
@@ -156,12 +156,12 @@ class Bernoulli:
             return total
         nodes = np.arange(-40.0, 40.25, 0.5)
         for t, weight in zip(nodes, 0.5 * self.b_2(nodes), strict=True):
-            total += weight * ndtr((eta - t) / tau)
+            total += weight * special().ndtr((eta - t) / tau)
         return total
 
     def typical(self, y: Array) -> float:
         """Return the logit of the share of ones."""
-        return float(logit(np.mean(y)))
+        return float(special().logit(np.mean(y)))
 
     def attenuation(self, tau: float) -> tuple[float, float]:
         """Return the factor of Zeger, Liang and Albert (1988), equation 3.1, about right."""
@@ -241,7 +241,11 @@ class Binomial:
 
     def _log_coefficient(self, y: Array) -> Array:
         failures = self.trials - y
-        return np.asarray(gammaln(self.trials + 1.0) - gammaln(y + 1.0) - gammaln(failures + 1.0))
+        return np.asarray(
+            special().gammaln(self.trials + 1.0)
+            - special().gammaln(y + 1.0)
+            - special().gammaln(failures + 1.0)
+        )
 
     def constant(self, y: Array) -> float:
         """Return the sum of the logs of the binomial coefficients."""
@@ -249,7 +253,7 @@ class Binomial:
 
     def residual(self, y: Array, eta: Array) -> Array:
         r"""Return :math:`y - n\pi`, as y (1 - pi) - (n - y) pi."""
-        return np.asarray(y * expit(-eta) - (self.trials - y) * expit(eta))
+        return np.asarray(y * special().expit(-eta) - (self.trials - y) * special().expit(eta))
 
     def predicted(self, eta: Array) -> Array:
         """Return the probability of a success in one trial."""
@@ -261,7 +265,7 @@ class Binomial:
 
     def typical(self, y: Array) -> float:
         """Return the logit of the share of successes."""
-        return float(logit(np.sum(y) / np.sum(self.trials)))
+        return float(special().logit(np.sum(y) / np.sum(self.trials)))
 
     def attenuation(self, tau: float) -> tuple[float, float]:
         """Return that for one trial."""
@@ -321,11 +325,11 @@ class Poisson:
 
     def log_density(self, y: Array, eta: Array) -> Array:
         r"""Return :math:`y\eta - e^\eta - \log y!`."""
-        return np.asarray(y * eta - self.b(eta) - gammaln(y + 1.0))
+        return np.asarray(y * eta - self.b(eta) - special().gammaln(y + 1.0))
 
     def constant(self, y: Array) -> float:
         r"""Return the sum of :math:`-\log y!`."""
-        return -float(np.sum(gammaln(y + 1.0)))
+        return -float(np.sum(special().gammaln(y + 1.0)))
 
     def residual(self, y: Array, eta: Array) -> Array:
         r"""Return :math:`y - e^\eta`."""

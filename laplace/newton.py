@@ -12,10 +12,10 @@ from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import lapack
 
 from laplace.arguments import Array
 from laplace.contribution import Contribution, Evaluate
+from laplace.later import linalg
 
 # The decrement is twice the gain still to be had; at this size the gain is far below rounding, and
 # the parameters are within 1e-12 standard errors of the maximum.
@@ -229,9 +229,9 @@ def _newton_step(at: Contribution) -> tuple[Array, bool]:
     scale = _scale(information)
     scaled = information / np.outer(scale, scale)
     # far from singular, as nearly always, its Cholesky factor tells all that its eigenvalues would
-    factor, failed = lapack.dpotrf(scaled, lower=1)
+    factor, failed = linalg().lapack.dpotrf(scaled, lower=1)
     if not failed and factor.diagonal().min() > LEAST_PIVOT:
-        solution, _ = lapack.dpotrs(factor, at.gradient / scale, lower=1)
+        solution, _ = linalg().lapack.dpotrs(factor, at.gradient / scale, lower=1)
         return solution / scale, True
     values, vectors = np.linalg.eigh(scaled)
     floor = EIGENVALUE_FLOOR * max(float(np.max(np.abs(values))), np.finfo(float).tiny)

@@ -31,10 +31,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from scipy.special import chdtri
 
 from laplace.arguments import SMALLEST_TAU, Array
 from laplace.contribution import COEFFICIENTS, AtZero, Contribution
+from laplace.later import special
 from laplace.newton import Ending, Maximum, maximise
 from laplace.objective import Objective
 from laplace.search import MAX_STEP_LOG_TAU, NEGLIGIBLE_VARIANCE, TAU_LIMIT
@@ -127,7 +127,7 @@ def profile_interval(peak: Peak, objective: Objective, alpha: float) -> Array:
     ArithmeticError
         If an inner search did not converge, or found a higher likelihood than that of the peak.
     """
-    cut = float(np.sqrt(chdtri(1, alpha)))
+    cut = float(np.sqrt(special().chdtri(1, alpha)))
     ends = [_coefficient_ends(peak, objective, k, cut) for k in range(len(peak.beta))]
     if peak.tau_is_free:
         ends.append(_tau_ends(peak, objective, cut))

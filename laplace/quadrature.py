@@ -14,11 +14,11 @@ Liu, Q. and Pierce, D. A. (1994). A note on Gauss-Hermite quadrature. Biometrika
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
 
 from laplace import derivatives
 from laplace.arguments import Array
 from laplace.families import BERNOULLI, Family
+from laplace.later import special
 from laplace.nodes import gauss_hermite
 
 
@@ -31,7 +31,7 @@ def ordinary(
     """
     z, log_w = gauss_hermite(nodes)
     log_f = [np.sum(family.log_density(y, x @ beta + np.sqrt(2.0) * tau * z_k)) for z_k in z]
-    return float(logsumexp(log_w - 0.5 * np.log(np.pi) + log_f))
+    return float(special().logsumexp(log_w - 0.5 * np.log(np.pi) + log_f))
 
 
 def adaptive_nodes(
@@ -54,4 +54,4 @@ def adaptive(
     u = adaptive_nodes(x, y, beta, tau, nodes, family)
     terms = log_w + z**2 + [derivatives.g(x, y, u_k, beta, tau, family) for u_k in u]
     scale = np.sqrt(2.0) * derivatives.omega(x, y, beta, tau, family)
-    return float(np.log(scale) + logsumexp(terms))
+    return float(np.log(scale) + special().logsumexp(terms))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import chdtrc
 
+from laplace.later import special
 from laplace.objective import Problem
 
 # A larger model whose log-likelihood is lower by more than this is not at its maximum.
@@ -177,7 +177,7 @@ def _tail(statistic: float, df: int) -> float:
     """Probability that chi-squared is at least this; with no degrees of freedom it is 0."""
     if df == 0:
         return float(statistic <= 0.0)
-    return float(chdtrc(df, statistic))
+    return float(special().chdtrc(df, statistic))
 
 
 def against_zero(model: Model, llf_at_zero: float) -> LikelihoodRatioTest:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, ndtri
 
 from laplace.arguments import (
     Array,
@@ -17,6 +16,7 @@ from laplace.arguments import (
 from laplace.contribution import Contribution
 from laplace.estimate import Estimate, reference_nodes
 from laplace.families import title
+from laplace.later import special
 from laplace.newton import Step
 from laplace.nodes import check_nodes
 from laplace.objective import Objective, Problem
@@ -262,7 +262,7 @@ class Fit:
     @property
     def pvalues(self) -> pd.Series:
         """Two-sided p-values of the coefficients being zero, from the normal distribution."""
-        values = 2.0 * ndtr(-np.abs(self.tvalues))
+        values = 2.0 * special().ndtr(-np.abs(self.tvalues))
         return pd.Series(values, index=self._names, name="pvalues")
 
     def conf_int(self, alpha: float = 0.05, method: str = "wald") -> pd.DataFrame:
@@ -315,7 +315,7 @@ class Fit:
                 )
             ends = profile_interval(self._peak(), self._objective(), level)
             return pd.DataFrame(ends, index=self._names, columns=["lower", "upper"])
-        half = -ndtri(level / 2.0) * self.bse
+        half = -special().ndtri(level / 2.0) * self.bse
         result = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
         if self._tau_estimated:
             with np.errstate(over="ignore"):  # without a bound, to rounding

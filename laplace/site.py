@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution
 from laplace.design import Design, Rows, read
 from laplace.families import Bernoulli
 from laplace.grouped import ROWS_AT_A_TIME, GroupedData
+from laplace.later import linalg
 from laplace.likelihood import Likelihood, without_random_intercepts
 from laplace.questions import (
     ALL,
@@ -424,7 +424,9 @@ def _decomposed(data: GroupedData, scale: Array) -> tuple[Array, Array]:
 
 def _solved(triangle: Array, rows: Array) -> Array:
     """Return the rows times the inverse of a triangle, each to rounding."""
-    return np.ascontiguousarray(solve_triangular(triangle, rows.T, trans="T", check_finite=False).T)
+    return np.ascontiguousarray(
+        linalg().solve_triangular(triangle, rows.T, trans="T", check_finite=False).T
+    )
 
 
 def _sum(rows: Array) -> float:
