@@ -15,7 +15,7 @@ PY := $(BIN)/python
 HTML := book/_build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test bounds peers notebooks portable run study benchmark timings lint format lock clean FORCE
+.PHONY: help setup book serve test bounds peers notebooks portable run study benchmark timings sabotage lint format lock clean FORCE
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -98,6 +98,9 @@ timings: $(STAMP)  ## time the engine's parts, beside the last time; for its dev
 
 study: $(STAMP)  ## run the Monte Carlo study, half an hour on two cores; stopped, it goes on
 	@$(PY) -m compendium.study --output notebooks/data/monte_carlo.parquet $(OPTIONS)
+
+sabotage: $(STAMP)  ## alter what is stored, line by line, and see that a check notices each
+	@$(PY) tests/sabotage.py $(OPTIONS)
 
 lint: $(STAMP)  ## check format, style and types
 	@$(PY) -m ruff format --check .

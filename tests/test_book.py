@@ -263,7 +263,8 @@ def test_page_of_a_run_reads_without_a_network(visit, tmp_path):
     figure = new_code_cell("show()", execution_count=1, metadata={"mystnb": options})
     figure.outputs = [new_output("display_data", {"image/svg+xml": svg})]
     text = new_markdown_cell("# A run\n\nHere $\\hat u$ and\n\n$$\\int e^{g(u)}\\,du$$")
-    run.write_page(new_notebook(cells=[text, figure]), tmp_path / "run.html")
+    run.write_page(new_notebook(cells=[text, figure]), "run", tmp_path / "run.html")
+    run.place_script(tmp_path, tmp_path)
     seen = visit((tmp_path / "run.html").as_uri())
     assert seen.page.locator("mjx-container svg").count() == 3
     assert seen.page.locator("figure img").get_attribute("alt") == "a bar"

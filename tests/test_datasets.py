@@ -243,3 +243,12 @@ def test_source_and_licence_stand_beside_the_file(name: str) -> None:
         assert part in text
     for column in known.columns:
         assert f"| {column.name} | {column.meaning} |" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_glmer_itself_stops_near_its_maximum(name: str) -> None:
+    """Its loops end a little before; the page shows both."""
+    reference = in_r(name)
+    for nodes, found in reference["glmer"].items():
+        if nodes in reference["maximum"]:
+            assert found["tau"] == pytest.approx(reference["maximum"][nodes]["tau"], rel=0.02)

@@ -1,0 +1,220 @@
+"""Every number in the text of the book is computed, a definition or a citation, and is reviewed."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tomllib
+from ast import literal_eval
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import papermill
+import prose
+import pytest
+
+from compendium import datasets, published, simulate, validation
+from compendium.study import METHODS, SCENARIOS, Study
+from laplace import derivatives, estimate, quadrature
+
+ROOT = Path(__file__).resolve().parents[1]
+REVIEWED = tomllib.loads((ROOT / "tests" / "prose.toml").read_text(encoding="utf-8"))
+PAGES = prose.pages()
+KINDS = ("definition", "citation", "name", "tested", "computed")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_sentence_with_a_number_is_reviewed(page: str) -> None:
+    reviewed = REVIEWED.get(page, {})
+    assert [s for s in PAGES[page] if s not in reviewed] == [], "say in prose.toml why, or compute"
+    assert [s for s in reviewed if s not in PAGES[page]] == [], "it is no longer on the page"
+
+
+def test_every_page_is_known_and_every_reason_is_of_a_kind() -> None:
+    assert REVIEWED.keys() <= PAGES.keys()
+    for sentences in REVIEWED.values():
+        for reason in sentences.values():
+            kind, _, words = reason.partition(": ")
+            assert kind in KINDS
+            assert len(words) > 5
+
+
+def test_every_test_that_is_named_exists() -> None:
+    named = {
+        found
+        for sentences in REVIEWED.values()
+        for reason in sentences.values()
+        for found in re.findall(r"\btest_\w+\b(?!\.py)", reason)
+    }
+    assert named
+    assert named <= globals().keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It takes 3 steps.",
+        "It takes two steps.",
+        "Twice as many.",
+        "A half of them.",
+        r"As $\sqrt2$ says.",
+        "$$ x = 2 $$",
+        "- In a list: a third of them.",
+        "| a | 7 |",
+        "See {doc}`a` for 5 more.",
+    ],
+)
+def test_numbers_are_found(text: str) -> None:
+    assert len(list(prose.sentences(text))) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["No number here.", "As `x_1` says.", "[a](b_2.md)", "```bash\nmake 2\n```", "(fig-2)="]
+)
+def test_names_and_code_are_no_numbers(text: str) -> None:
+    assert list(prose.sentences(text)) == []
+
+
+# What the reasons name ----------------------------------------------------------------------------
+
+
+def said(page: str, part: str) -> str:
+    """Return the one sentence of a page that holds some words."""
+    (found,) = [sentence for sentence in PAGES[page] if part in sentence]
+    return found
+
+
+def parameters(chapter: str) -> dict[str, Any]:
+    path = ROOT / "notebooks" / f"{chapter}.ipynb"
+    known = papermill.inspect_notebook(path)
+    return {name: literal_eval(one["default"]) for name, one in known.items()}
+
+
+def test_formulas_of_the_first_chapter() -> None:
+    """As they are typed there, against the textbook."""
+    chapter = "notebooks/01_integral.ipynb"
+    x, y, beta, tau = np.ones((7, 1)), np.array([1.0, 0, 0, 1, 0, 0, 0]), np.array([-0.3]), 1.7
+    mode, omega = (f(x, y, beta, tau) for f in (derivatives.mode, derivatives.omega))
+    pi = 1.0 / (1.0 + np.exp(-(x @ beta + mode)))
+
+    assert r"g(\mu) &= \sum_j" in said(chapter, r"\begin{aligned}")
+    assert r"- \frac{\mu^2}{2\tau^2} - \log(\tau\sqrt{2\pi})" in said(chapter, r"\begin{aligned}")
+    normal = mode**2 / (2 * tau**2) + np.log(tau * np.sqrt(2 * np.pi))
+    g = float(np.sum(y * np.log(pi) + (1 - y) * np.log(1 - pi)) - normal)
+    assert g == pytest.approx(float(derivatives.g(x, y, mode, beta, tau)), rel=1e-12)
+
+    gaussian = said(chapter, r"g(\mu) \approx")
+    assert r"\frac{(\mu - \hat\mu)^2}{2\hat\omega^2}" in gaussian
+    assert r"\left(-g_{\mu\mu}(\hat\mu)\right)^{-1/2}" in gaussian
+    g_uu = float(derivatives.g_uu(x, y, mode, beta, tau))
+    assert (-g_uu) ** (-1 / 2) == pytest.approx(omega, rel=1e-12)
+
+    assert r"l = \log\left(\sqrt{2\pi}\,\hat\omega\right) + g(\hat\mu)." in said(chapter, "l = ")
+    l = np.log(np.sqrt(2 * np.pi) * omega) + g  # noqa: E741
+    assert l == pytest.approx(float(derivatives.l(x, y, beta, tau)), rel=1e-12)
+
+    rule = said(chapter, r"\log L \approx")
+    assert r"\sqrt{2}\,\hat\omega \sum_{k=1}^{K} w_k\, e^{z_k^2 + g(u_k)}" in rule
+    assert r"u_k = \hat\mu + \sqrt{2}\,\hat\omega\, z_k" in rule
+    z, w = np.polynomial.hermite.hermgauss(5)
+    at = [float(derivatives.g(x, y, mode + np.sqrt(2) * omega * z_k, beta, tau)) for z_k in z]
+    adaptive = np.log(np.sqrt(2) * omega * np.sum(w * np.exp(z**2 + at)))
+    assert adaptive == pytest.approx(quadrature.adaptive(x, y, beta, tau, 5), rel=1e-12)
+    z, w = np.polynomial.hermite.hermgauss(1)
+    assert "$z_1 = 0$ and $w_1 = \\sqrt\\pi$" in said(chapter, "With one node")
+    assert (z[0], w[0]) == (0.0, pytest.approx(np.sqrt(np.pi), rel=1e-15))
+
+
+def test_two_nodes_can_be_worse_than_one() -> None:
+    given = parameters("01_integral")
+    rows, tau, beta = given["rows"], given["tau"], np.array([given["intercept"]])
+    x = np.ones((rows, 1))
+    worse = []
+    for events in (given["events"], 0):
+        y = np.repeat([1.0, 0.0], [events, rows - events])
+        exact = quadrature.adaptive(x, y, beta, tau, 150)
+        one, two = (abs(quadrature.adaptive(x, y, beta, tau, k) - exact) for k in (1, 2))
+        worse.append(two > one)
+    assert any(worse)
+
+
+def test_limits_of_exponentials() -> None:
+    """Where e^eta and its powers overflow, and where 1 - pi is rounded to zero."""
+    sentence = said("notebooks/02_errata.ipynb", "**Overflow.**")
+    typed = re.findall(r"above (\d+\.\d)", sentence)
+    eta = np.arange(0.0, 1000.0, 0.01)
+    with np.errstate(all="ignore"):
+        e = np.exp(eta)
+        pi = e / (1 + e)
+        third, fourth = e * (1 - e) / (1 + e) ** 3, e * (1 - 4 * e + e**2) / (1 + e) ** 4
+        fails = [~np.isfinite(a) for a in (pi, third, fourth, np.log(1 - pi))]
+    assert typed == [f"{eta[np.argmax(fail)]:.1f}" for fail in fails]
+
+
+def test_constants_of_the_published_algorithm() -> None:
+    start = said("notebooks/03_two_sites.ipynb", "It starts at")
+    assert f"the modes at {published.FIRST_MODE:g}" in start
+    words = {100: "a hundred", 10: "ten"}
+    for page, part in (("03_two_sites", "It starts at"), ("02_errata", "**`stale_modes`.**")):
+        sentence = said(f"notebooks/{page}.ipynb", part)
+        assert f"up to {words[published.STEPS_PER_ROUND]} steps" in sentence
+        assert f"{words[published.ROUNDS]} times" in sentence
+    renewed = said("notebooks/03_two_sites.ipynb", "are renewed")
+    assert f"renewed {words[published.ROUNDS]} times" in renewed
+    assert f"{words[published.ROUNDS]} rounds" in said("notebooks/02_errata.ipynb", "rounds are")
+    power = int(np.log10(published.TOLERANCE))
+    assert f"$10^{{{power}}}$" in said("notebooks/02_errata.ipynb", "**`returned_mode`.**")
+
+
+def test_sizes_of_the_published_experiment() -> None:
+    assert len(published.PRINTED_BETA) == 10
+    assert parameters("03_two_sites")["covariates"] == 10
+    sentence = said("notebooks/03_two_sites.ipynb", "Coefficients and covariates are differences")
+    assert simulate.PUBLISHED_RANGE == 10.0
+    assert "times ten, so that they lie between $-10$ and $10$" in sentence
+
+
+def test_nodes_of_lme4() -> None:
+    tried = [int(nodes) for nodes in datasets.in_r("toenail")["maximum"]]
+    assert max(tried) == 100
+    said("notebooks/04_quadrature.ipynb", "## The ladder to a hundred nodes")
+
+
+def test_random_designs_of_the_chapter() -> None:
+    sentence = said("notebooks/04_quadrature.ipynb", "groups of")
+    least, most = validation.GROUPS
+    smallest, largest = validation.ROWS_OF_A_GROUP
+    low, high = validation.TAU
+    assert f"{least} to {most} groups of {smallest} to {largest} rows" in sentence
+    assert f"$\\tau$ from {low:g} to {high:g}" in sentence
+    reference = inspect.signature(validation.predicted_shifts).parameters["reference_nodes"].default
+    assert f"with {reference}, which shows" in said("notebooks/04_quadrature.ipynb", "which shows")
+
+
+def test_what_auto_accepts() -> None:
+    assert estimate.AUTO_TOLERANCE == 0.01
+    said("notebooks/04_quadrature.ipynb", "by more than a hundredth of its standard error")
+    assert f"below {estimate.AUTO_TOLERANCE:g}." in said("notebooks/05_monte_carlo.ipynb", "auto")
+
+
+def test_sizes_of_the_study() -> None:
+    assert len(METHODS) == 10
+    settings = [name for name in SCENARIOS if name.startswith("sites-")]
+    assert len(settings) == 9
+    assert sum("noise" in name for name in settings) == 1
+    assert Study().replicates == 1000
+
+
+def test_what_is_said_of_data_sets() -> None:
+    toenail = datasets.in_r("toenail")["maximum"]
+    off = abs(toenail["25"]["loglik"] - toenail["100"]["loglik"])
+    assert f"off by {off:.2f}." in said("the data set toenail", "off by")
+    assert "tau near 4" in said("the data set toenail", "tau near")
+    assert round(toenail["100"]["tau"]) == 4
+    tau = datasets.in_r("contraception")["maximum"]["25"]["tau"]
+    assert f"tau near {tau:.1f}" in said("the data set contraception", "tau near")
+    title = said("the data set contraception", "women in")
+    assert f"{datasets.DATASETS['contraception'].rows:,} women in" in title
+    assert f"{datasets.DATASETS['contraception'].groups} districts" in title
+    assert f"{datasets.DATASETS['cbpp'].groups} herds" in said("the data set cbpp", "new cases in")
