@@ -67,6 +67,10 @@ def pages() -> dict[str, list[str]]:
             texts += sentences(options.get("figure", {}).get("caption", ""))
             texts += sentences(options.get("image", {}).get("alt", ""))
         found[path.relative_to(ROOT).as_posix()] = texts
+    works = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+    found["book/references.bib"] = [
+        " ".join(entry.split()) for entry in re.split(r"\n(?=@)", works) if entry.strip()
+    ]
     for name, data in datasets.DATASETS.items():
         parts = [data.title, data.source, data.see_also, data.carried_by, data.interest]
         parts += [column.meaning for column in data.columns]

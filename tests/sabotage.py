@@ -78,6 +78,7 @@ ALTERATIONS = (
     Alteration(book("06_real_data"), "# Three real data sets", "# Four real data sets", PROSE),
     Alteration(book("07_speed"), "half a standard normal", "a third of a standard normal", PROSE),
     Alteration("book/rerun.md", "a study of a thousand data sets", "a study of 500 sets", PROSE),
+    Alteration("book/references.bib", r"year\s*=\s*\{(\d{3})\d\}", r"year = {\g<1>0}", PROSE, True),
     # captions and alternative texts
     Alteration(book("03_two_sites"), "with 95 % Wald", "with 90 % Wald", PROSE),
     Alteration(
