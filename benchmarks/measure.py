@@ -117,13 +117,13 @@ def unit_pass(y: Any, X: Any) -> list[float]:
 def validation(design: str, folder: str) -> dict[str, Any]:
     """Time what a fit does before it evaluates anything: all checks, and sorting."""
     data = Design.parse(design).read(Path(folder))
-    laplace.fit(*WARM_UP.draw(seed=1))
+    laplace.fit(*WARM_UP.draw(seed=1), nodes=1)
 
     def ready() -> None:
         site = laplace.Site.from_arrays(*data)
         problem_of(laplace.Sites([site]), site.census(), None, None, None)
 
-    return {"ready": seconds_of(ready), "fit": seconds_of(lambda: laplace.fit(*data))}
+    return {"ready": seconds_of(ready), "fit": seconds_of(lambda: laplace.fit(*data, nodes=1))}
 
 
 def small(seed: int, count: int, tau: float | None, workers: int) -> dict[str, Any]:
@@ -134,12 +134,12 @@ def small(seed: int, count: int, tau: float | None, workers: int) -> dict[str, A
     batches: dict[str, list[float]] = {}
     for data in data_sets[:SINGLE]:
         begin = time.perf_counter()
-        laplace.fit(*data, tau=tau)
+        laplace.fit(*data, tau=tau, nodes=1)
         single.append(time.perf_counter() - begin)
     for processes in sorted({1, workers}):
 
         def batch(count: int = count, processes: int = processes) -> list[Any]:
-            return laplace.fit_many(data_sets[:count], workers=processes, tau=tau)
+            return laplace.fit_many(data_sets[:count], workers=processes, tau=tau, nodes=1)
 
         batch(2 * workers)  # starts the processes
         batches[str(processes)] = seconds_of(batch)

@@ -42,7 +42,7 @@ from importlib.metadata import version
 from laplace import derivatives, families, penalties, quadrature, simulate
 from laplace.batch import fit_many
 from laplace.contribution import Contribution
-from laplace.fit import ConvergenceWarning, fit, fit_sites
+from laplace.fit import ApproximationWarning, ConvergenceWarning, fit, fit_sites
 from laplace.formula import fit_formula
 from laplace.grouped import GroupedData
 from laplace.likelihood import loglik
@@ -56,6 +56,7 @@ from laplace.sites import Sites
 __version__ = version("laplace-glmm")
 
 __all__ = [
+    "ApproximationWarning",
     "Contribution",
     "ConvergenceWarning",
     "Fit",

@@ -9,18 +9,23 @@ from typing import Any, NamedTuple
 
 from laplace import penalties
 from laplace.arguments import standard_deviation
-from laplace.estimate import AUTO_NODES, search_with
 from laplace.nodes import check_nodes
 from laplace.objective import problem_of
 from laplace.result import Fit
+from laplace.search import search_with
 from laplace.site import Site
 from laplace.sites import Sites
+from laplace.strategy import STRATEGY
 
 AUTO = "auto"
 
 
 class ConvergenceWarning(UserWarning):
     """The fit did not reach a maximum."""
+
+
+class ApproximationWarning(UserWarning):
+    """The fit reached a maximum, but of an approximation that is not to be trusted there."""
 
 
 def fit(
@@ -31,7 +36,7 @@ def fit(
     family: str = "bernoulli",
     trials: Any = None,
     offset: Any = None,
-    nodes: int | str = 1,
+    nodes: int | str = AUTO,
     tau: Any = None,
     names: Sequence[str] | None = None,
     penalty: str | None = None,
@@ -39,11 +44,12 @@ def fit(
 ) -> Fit:
     r"""Fit a regression with random intercepts by maximum likelihood.
 
-    The approximate log-likelihood may have several maxima in `tau`. The fit is the highest of those
-    that Newton's method reaches, from one start where the data leave little doubt, and from many
-    where few groups have both outcomes or `tau` is large; that no start leads higher is not
-    proved. If the highest is one of several and at a `tau` where the approximation fails, the
-    result says that it did not converge.
+    With default arguments the fit is the maximum of the likelihood: the number of quadrature nodes
+    is raised until more would change nothing that counts. Where the data leave doubt, the
+    likelihood is followed over values of `tau` with many nodes, and the search begins at the
+    highest maximum there; `laplace.search` says when, and a likelihood with several maxima may
+    still hide one. What a reference with more nodes says of the result is `Fit.verdict`, and a
+    fit that is not to be trusted warns.
 
     The linear predictor of row j of group i is :math:`x_{ij}'\beta + u_i` with
     :math:`u_i \sim N(0, \tau^2)`. For 0/1 outcomes it is the logit of the probability of a 1: the
@@ -63,10 +69,10 @@ def fit(
         Numbers of trials of binomial outcomes.
     offset : array_like of shape (n,), optional
         Added to the linear predictor.
-    nodes : int or "auto"
+    nodes : "auto" or int
         1 is the Laplace approximation, K adaptive Gauss-Hermite quadrature with K nodes. "auto"
         raises K until no parameter is predicted to move by more than a hundredth of its standard
-        error, up to 101 nodes; `Fit.nodes` says where it ended.
+        error, up to 99 nodes; `Fit.nodes` says where it ended.
     tau : float, optional
         Fixes the standard deviation of the random intercepts, at 0 or from 1e-8 to 1e6; by default
         it is estimated.
@@ -86,8 +92,9 @@ def fit(
     ------
     TypeError, ValueError
         If an argument is not as described, or the parameters cannot be estimated from the data:
-        one outcome only, columns of X that are combinations of others, one group with `tau` to
-        estimate, or 0/1 outcomes in groups of one row. The message names the argument.
+        one outcome only, where that leaves no finite maximum, columns of X that are combinations
+        of others, one group with `tau` to estimate, or 0/1 outcomes in groups of one row. The
+        message names the argument.
     SeparationError
         If a combination of the columns separates the outcomes, so that no finite maximum exists,
         and there is no penalty.
@@ -97,6 +104,13 @@ def fit(
     ConvergenceWarning
         If no maximum was reached, or, with `tau` estimated, no group has both outcomes;
         `Fit.message` says why.
+    ApproximationWarning
+        If the approximation is not to be trusted at the maximum: a rule with at least 25 and more
+        than twice the nodes predicts that a parameter moves by more than half a standard error, or
+        that the log-likelihood rises by more than a half; a standard error is off by more than a
+        quarter; that rule has no maximum near, or a better one elsewhere, or puts the estimate
+        below the fit without random intercepts; or `tau` is so large that its nodes miss the
+        integrand. `Fit.doubt` says which.
 
     Notes
     -----
@@ -136,8 +150,8 @@ def fit(
     >>> import laplace
     >>> data = laplace.simulate.random_intercepts([20] * 30, [-0.5, 1.0], 1.0)
     >>> fit = laplace.fit(data.y, data.X, data.groups, tau=1)
-    >>> fit.converged, round(fit.llf, 4)
-    (True, -327.3118)
+    >>> fit.converged, fit.nodes, round(fit.llf, 4)
+    (True, 3, -327.1559)
     """
     options = checked(nodes, tau, penalty, strength)
     site = Site.from_arrays(y, X, groups, family=family, trials=trials, offset=offset, names=names)
@@ -147,7 +161,7 @@ def fit(
 def fit_sites(
     sites: Sites | Sequence[Any],
     *,
-    nodes: int | str = 1,
+    nodes: int | str = AUTO,
     tau: Any = None,
     penalty: str | None = None,
     strength: Any = None,
@@ -185,6 +199,8 @@ def fit_sites(
     -----
     ConvergenceWarning
         If no maximum was reached, or, with `tau` estimated, no group has both outcomes.
+    ApproximationWarning
+        If the approximation is not to be trusted at the maximum.
 
     Examples
     --------
@@ -229,7 +245,7 @@ def checked(nodes: Any, tau: Any, penalty: Any, strength: Any) -> Options:
     """Return what was asked for, or say what is wrong with it."""
     if isinstance(nodes, str) and nodes != AUTO:
         raise TypeError(f"nodes must be a whole number or {AUTO!r}, got {nodes!r}")
-    rules = AUTO_NODES if isinstance(nodes, str) else (check_nodes(nodes),)
+    rules = STRATEGY.rules if isinstance(nodes, str) else (check_nodes(nodes),)
     fixed_tau = None if tau is None else standard_deviation("tau", tau)
     return Options(rules, fixed_tau, *penalties.check(penalty, strength))
 
@@ -242,8 +258,11 @@ def fit_rows(sites: Sites, site: Site | None, options: Options) -> Fit:
         raise ValueError(
             "names: 'tau' is the name of the standard deviation; rename the column of X"
         )
-    found, estimate = search_with(problem_of(sites, census, tau, penalty, strength), rules)
-    result = Fit.of(found, estimate, site)
+    before = sites.evaluations
+    found = search_with(problem_of(sites, census, tau, penalty, strength), rules)
+    result = Fit.of(found, sites.evaluations - before, site)
     if not result.converged:
         warnings.warn(f"the fit did not converge: {result.message}", ConvergenceWarning, 3)
+    elif (doubt := result.doubt()) is not None:
+        warnings.warn(doubt, ApproximationWarning, 3)
     return result

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from laplace.design import read
-from laplace.fit import checked, fit_rows
+from laplace.fit import AUTO, checked, fit_rows
 from laplace.result import Fit
 from laplace.site import Site
 from laplace.sites import Sites
@@ -20,7 +20,7 @@ def fit_formula(
     *,
     family: str | None = None,
     offset: Any = None,
-    nodes: int | str = 1,
+    nodes: int | str = AUTO,
     tau: Any = None,
     missing: str = "raise",
     penalty: str | None = None,
@@ -64,6 +64,8 @@ def fit_formula(
     -----
     ConvergenceWarning
         If no maximum was reached.
+    ApproximationWarning
+        If the approximation is not to be trusted at the maximum.
 
     Examples
     --------

@@ -24,6 +24,12 @@ DECREMENT_TOLERANCE = 1e-24
 DECREMENT_ACCEPTED = 1e-12
 # Below this decrement the value cannot tell steps apart; Newton steps are taken as they are.
 DECREMENT_QUADRATIC = 1e-8
+# Up to here, where the value has no more digits to tell whether a step rises, the gradient does;
+DECREMENT_BY_GRADIENT = 0.1
+# and up to here it is the rounding of the value that ends a search.
+DECREMENT_ROUNDING = 1e-3
+# With rounding alone in the way, each Newton step makes the decrement less by more than this.
+SLOWEST_FALL = 0.25
 SUFFICIENT_INCREASE = 1e-4
 EIGENVALUE_FLOOR = 1e-12
 # The pivots of a matrix with a unit diagonal, when its smallest eigenvalue is near the floor, are
@@ -38,6 +44,10 @@ class Ending(Enum):
     """How a search ended; the value says it in words."""
 
     MAXIMUM = "converged"
+    ROUNDING = (
+        "converged to the rounding of the log-likelihood; the estimates are within about "
+        "{distance:.0e} standard errors"
+    )
     NOT_FINITE = "the derivatives are not finite; rescale X or the offset"
     SADDLE = "the gradient is zero, but not at a maximum; start from other values"
     NO_RISE = "no step along the Newton direction raises the value"
@@ -93,7 +103,7 @@ class Maximum:
     @property
     def converged(self) -> bool:
         """Whether it is a maximum to rounding."""
-        return self.ending is Ending.MAXIMUM
+        return self.ending in (Ending.MAXIMUM, Ending.ROUNDING)
 
 
 def maximise(
@@ -113,6 +123,11 @@ def maximise(
     a fraction of what its slope promises; (5) stops when the Newton decrement g'd is at rounding.
     Where it is, but the value curves upward in some direction, the point is a saddle (or a
     minimum), and the search goes on along that direction.
+
+    A value that is a sum of large numbers, as of counts of a million, loses its last digits: then
+    no step seems to raise it, although the gradient still has digits. Near a maximum, steps are
+    then taken for as long as the decrement falls, and the ending is `Ending.ROUNDING`; the root of
+    the last decrement is about the distance from the maximum, in standard errors.
 
     Parameters
     ----------
@@ -143,7 +158,7 @@ def maximise(
     current = evaluate(theta)
     history: list[Step] = []
     for iteration in range(max_iterations + 1):
-        step, concave = _newton_step(current)
+        step, concave = newton_step(current)
         decrement = float(current.gradient @ step)
         history.append(Step(current.value, decrement))
 
@@ -153,9 +168,12 @@ def maximise(
             theta: Array = theta,
             current: Contribution = current,
             iteration: int = iteration,
+            decrement: float = decrement,
         ) -> Maximum:
             message = ending.value.format(
-                steps=max_iterations, reason=None if reason is None else reason.value
+                steps=max_iterations,
+                reason=None if reason is None else reason.value,
+                distance=math.sqrt(max(decrement, 0.0)),
             )
             return Maximum(theta, current, ending, iteration, message, tuple(history), reason)
 
@@ -167,10 +185,12 @@ def maximise(
             concave
             and decrement <= DECREMENT_ACCEPTED
             and len(history) > 1
-            and decrement >= 0.25 * history[-2].decrement
+            and decrement >= SLOWEST_FALL * history[-2].decrement
         )
         if at_rounding:
             return ended(Ending.MAXIMUM)
+        if concave and _has_no_more_digits(history):
+            return ended(Ending.ROUNDING)
         if stop is not None and (reason := stop(theta, current)) is not None:
             return ended(Ending.STOPPED, reason)
         if iteration == max_iterations:
@@ -188,10 +208,29 @@ def maximise(
             evaluate, theta, current, step, any_value=concave and decrement <= DECREMENT_QUADRATIC
         )
         if moved is None:
-            accepted = concave and decrement <= DECREMENT_ACCEPTED
-            return ended(Ending.MAXIMUM if accepted else Ending.NO_RISE)
+            if concave and decrement <= DECREMENT_ACCEPTED:
+                return ended(Ending.MAXIMUM)
+            if not concave or decrement > DECREMENT_BY_GRADIENT:
+                return ended(Ending.NO_RISE)
+            there = evaluate(theta + step)
+            next_step, still_concave = newton_step(there)
+            falls = float(there.gradient @ next_step) < SLOWEST_FALL * decrement
+            if not (still_concave and falls):
+                last = decrement <= DECREMENT_ROUNDING
+                return ended(Ending.ROUNDING if last else Ending.NO_RISE)
+            moved = theta + step, there
         theta, current = moved
     return ended(Ending.TOO_LONG)
+
+
+def _has_no_more_digits(history: list[Step]) -> bool:
+    """Return whether the last steps changed the value by rounding alone, and no longer lead on."""
+    if len(history) < 3 or history[-2].decrement > DECREMENT_QUADRATIC:
+        return False
+    slow = history[-1].decrement >= SLOWEST_FALL * history[-2].decrement
+    promised = 0.5 * history[-2].decrement
+    gained = history[-1].value - history[-2].value
+    return slow and not 0.5 * promised <= gained <= 2.0 * promised
 
 
 def _leave_saddle(
@@ -221,7 +260,7 @@ def _scale(information: Array) -> Array:
     return scale
 
 
-def _newton_step(at: Contribution) -> tuple[Array, bool]:
+def newton_step(at: Contribution) -> tuple[Array, bool]:
     """Return the step, and whether -H is positive definite."""
     information = -at.hessian
     if not math.isfinite(information.sum()):
@@ -252,7 +291,9 @@ def _search_line(
         candidate = theta + step
         there = evaluate(candidate)
         enough = current.value + SUFFICIENT_INCREASE * slope
-        if np.isfinite(there.value) and (any_value or there.value >= enough):
+        # below the last digit of the value, a short step is "enough" without any rise
+        rises = there.value >= enough and there.value > current.value
+        if np.isfinite(there.value) and (any_value or rises):
             return candidate, there
         step, slope = 0.5 * step, 0.5 * slope
     return None

@@ -67,9 +67,9 @@ class Problem:
         """Return what is maximised with a number of nodes."""
         return Objective(self.sites, self.basis, nodes, self.penalty)
 
-    def likelihood(self, nodes: int) -> Objective:
-        """Return that without the penalty."""
-        return Objective(self.sites, self.basis, nodes)
+    def likelihood(self, nodes: int, every: int = 1) -> Objective:
+        """Return that without the penalty; of every so many-th group, where asked to."""
+        return Objective(self.sites, self.basis, nodes, every=every)
 
 
 def problem_of(
@@ -85,19 +85,14 @@ def problem_of(
     Raises
     ------
     ValueError
-        If the parameters cannot be estimated: y has no variation, columns of X are combinations of
-        others, tau is free with one group, or with 0/1 outcomes of which no two are of one group;
+        If the parameters cannot be estimated: columns of X are combinations of others, tau is free
+        with one group, or with 0/1 outcomes of which no two are of one group;
         or if the penalty is not for such data.
     """
     free = tau is None
     added = None
     if penalty is not None:
         added = penalties.build(penalty, strength, sites, census, rows, free)
-    reason = _no_maximum(census)
-    if reason is not None and not (added is not None and added.always_inside):
-        raise ValueError(
-            f"{reason}: the likelihood has no finite maximum; rows with other outcomes are needed"
-        )
     if free and census.m < 2:
         raise ValueError(
             f"groups has one group only ({census.only_group}): tau cannot be "
@@ -113,8 +108,8 @@ def problem_of(
     return Problem(sites, census, basis, tau, added)
 
 
-def _no_maximum(census: Census) -> str | None:
-    """Say why outcomes leave every model without a maximum; None where they do not."""
+def all_the_same(census: Census) -> str | None:
+    """Say in which way all outcomes are at the same end of their range; None where they are not."""
     if census.outcomes == 0.0:
         return "y is 0 in every row"
     if census.family == Poisson.name or census.outcomes < census.trials:
@@ -137,15 +132,24 @@ class Objective:
         Number of quadrature nodes.
     penalty : Penalty, optional
         Added to it; for the columns of X.
+    every : int
+        Of every so many-th group only.
     """
 
     def __init__(
-        self, sites: Sites, basis: Basis, nodes: int, penalty: Penalty | None = None
+        self,
+        sites: Sites,
+        basis: Basis,
+        nodes: int,
+        penalty: Penalty | None = None,
+        every: int = 1,
     ) -> None:
         self.sites = sites
         self.basis = basis
         self.nodes = nodes
         self._view = basis.view
+        if every > 1:
+            self._view = View(every * basis.view.every, basis.view.rows, basis.view.triangle)
         self._jacobian = None if basis.computed else with_log_tau(basis.inverse)
         self._penalty = penalty
         if penalty is not None and basis.computed:

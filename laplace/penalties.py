@@ -61,6 +61,8 @@ class Penalty(Protocol):
     strength: float
     # whether its maximum always exists, with tau between zero and infinity where tau is free
     always_inside: bool
+    # whether it falls without end along every direction of the coefficients
+    bounds_all: bool
     # whether its curvature is part of the information that standard errors come from
     informs: bool
 
@@ -167,6 +169,8 @@ class Ridge:
     def __init__(self, strength: float, root: Array) -> None:
         self.strength = strength
         self.root = root
+        # the columns of another basis span the same space, so that this is a matter of rank
+        self.bounds_all = bool(np.all(np.any(root != 0.0, axis=0)))
 
     def at(self, beta: Array, tau: float) -> Contribution:
         """Value, gradient and Hessian in (beta, log tau)."""
@@ -209,6 +213,7 @@ class Soft:
 
     name = "soft"
     always_inside = True
+    bounds_all = True
     informs = False
 
     def __init__(

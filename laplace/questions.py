@@ -146,6 +146,17 @@ class Census:
         return len(self.names)
 
     @property
+    def size_of_terms(self) -> float:
+        """About what the large terms of a log-likelihood of counts add up to, before they cancel.
+
+        Zero where every row is a single trial: nothing cancels there.
+        """
+        if self.single:
+            return 0.0
+        of_counts = abs(np.log(max(self.outcomes, 1.0) / self.n)) + 1.0
+        return float(max(self.outcomes * of_counts, self.trials))
+
+    @property
     def scale(self) -> Array:
         """Root mean square of each column of X, or 1 where a column is zero; shape (p,)."""
         if self.plain:

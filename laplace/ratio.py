@@ -17,6 +17,7 @@ import pandas as pd
 
 from laplace.later import special
 from laplace.objective import Problem
+from laplace.search import search_with
 
 # A larger model whose log-likelihood is lower by more than this is not at its maximum.
 LOWER = 1e-6
@@ -100,6 +101,8 @@ class LikelihoodRatioTest:
         Probability, under the smaller model, of a statistic at least as large.
     mixture : bool
         Whether the distribution is the mixture.
+    nodes : int
+        Number of quadrature nodes of both log-likelihoods; 1 is the Laplace approximation.
     table : DataFrame
         The two models: a row each, the smaller first, with the number of parameters and the
         log-likelihood.
@@ -115,6 +118,7 @@ class LikelihoodRatioTest:
     df: int
     pvalue: float
     mixture: bool
+    nodes: int
     table: pd.DataFrame
 
     @property
@@ -144,9 +148,14 @@ class LikelihoodRatioTest:
 
 
 def likelihood_ratio(
-    smaller: tuple[str, int, float], larger: tuple[str, int, float], mixture: bool
+    smaller: tuple[str, int, float],
+    larger: tuple[str, int, float],
+    mixture: bool,
+    nodes: int,
 ) -> LikelihoodRatioTest:
     """Return the test, from name, number of parameters and log-likelihood of both models.
+
+    Both log-likelihoods are by a rule with so many nodes.
 
     Raises
     ------
@@ -170,7 +179,7 @@ def likelihood_ratio(
         },
         index=pd.Index([smaller[0], larger[0]], name="model"),
     )
-    return LikelihoodRatioTest(statistic, df, pvalue, mixture, table)
+    return LikelihoodRatioTest(statistic, df, pvalue, mixture, nodes, table)
 
 
 def _tail(statistic: float, df: int) -> float:
@@ -183,7 +192,7 @@ def _tail(statistic: float, df: int) -> float:
 def against_zero(model: Model, llf_at_zero: float) -> LikelihoodRatioTest:
     """Test tau = 0 by the maximum of the model without random intercepts."""
     smaller, larger = ("tau = 0", model.p, llf_at_zero), ("tau estimated", model.p + 1, model.llf)
-    return likelihood_ratio(smaller, larger, mixture=True)
+    return likelihood_ratio(smaller, larger, True, model.nodes)
 
 
 def check_testable(model: Model) -> None:
@@ -200,11 +209,8 @@ def compare(first: Model, second: Model) -> LikelihoodRatioTest:
     for model in (first, second):
         _refuse(model)
     _same_rows(first.problem, second.problem)
-    if first.nodes != second.nodes and first.tau > 0.0 and second.tau > 0.0:
-        raise ValueError(
-            f"the fits have {first.nodes} and {second.nodes} nodes: their log-likelihoods differ "
-            "by the error of the approximation, too; fit both with the same nodes"
-        )
+    nodes = max(first.nodes, second.nodes)
+    first, second = (_with_nodes(model, nodes) for model in (first, second))
     smaller, larger = sorted((first, second), key=lambda model: (model.p, model.tau_is_free))
     _nested(smaller, larger)
     mixture = larger.tau_is_free and not smaller.tau_is_free and smaller.tau == 0.0
@@ -212,7 +218,26 @@ def compare(first: Model, second: Model) -> LikelihoodRatioTest:
         (smaller.name, smaller.parameters, smaller.llf),
         (larger.name, larger.parameters, larger.llf),
         mixture,
+        nodes,
     )
+
+
+def _with_nodes(model: Model, nodes: int) -> Model:
+    """Return the model fitted with more nodes, whose log-likelihoods can be compared."""
+    fixed_at_zero = not model.tau_is_free and model.tau == 0.0
+    if model.nodes == nodes or fixed_at_zero:
+        return model
+    found = search_with(model.problem, (nodes,)).candidate
+    result = Model(
+        model.problem,
+        nodes,
+        found.estimate.tau,
+        found.estimate.contribution.value,
+        found.found.converged,
+        f"with the {nodes} nodes of the other fit, {found.found.message}",
+    )
+    _refuse(result)
+    return result
 
 
 def _refuse(model: Model) -> None:

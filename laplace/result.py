@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,25 @@ from laplace.arguments import (
     number,
 )
 from laplace.contribution import Contribution
-from laplace.estimate import Estimate, reference_nodes
+from laplace.estimate import Estimate
 from laplace.families import title
 from laplace.later import special
+from laplace.local import LocalSearch
 from laplace.newton import Step
 from laplace.nodes import check_nodes
-from laplace.objective import Objective, Problem
-from laplace.penalties import Penalty
+from laplace.objective import Objective
+from laplace.parameters import Parameters
 from laplace.prediction import Rows, predicted
-from laplace.profile import Peak, profile_interval
-from laplace.questions import Census
+from laplace.profile import Peak, profile_intervals
 from laplace.ratio import LikelihoodRatioTest, Model, against_zero, check_testable, compare
-from laplace.search import Found, Search
+from laplace.search import Result
+from laplace.strategy import STRATEGY
 from laplace.summary import Summary, digits
+from laplace.verdict import FurtherMaximum, Verdict, judge
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit:
+class Fit(Parameters):
     r"""A fitted regression with random intercepts.
 
     Named as in statsmodels. Where `tau` was estimated it is the last of the parameters, also on the
@@ -66,6 +68,16 @@ class Fit:
         Value, gradient and Hessian of the log-likelihood in (beta, log tau) at the estimate.
     rounds : int
         Number of questions that the search put to the rows, each to all sites at once.
+    evaluations : int
+        How many of them asked for the log-likelihood and its derivatives.
+    stages : tuple of str
+        The stages of the search that were used, in their order, as `laplace.search` names them.
+    candidates : DataFrame
+        The maxima that were compared, a row each in the order in which they were found: the stage,
+        nodes, tau, whether it converged, the log-likelihood (with the penalty, if there is one),
+        and by how much the reference rule puts it below the one that was returned.
+    other_maxima : tuple
+        Further maxima of the likelihood by the reference rule, which are lower: `tau` and `value`.
     """
 
     nodes: int
@@ -79,24 +91,28 @@ class Fit:
     message: str
     history: tuple[Step, ...]
     rounds: int
-    _estimate: Estimate = field(kw_only=True)
-    _found: Found = field(kw_only=True)
+    evaluations: int
+    stages: tuple[str, ...]
+    candidates: pd.DataFrame
+    other_maxima: tuple[FurtherMaximum, ...]
+    _result: Result = field(kw_only=True)
     # what holds the rows, where they are at one site, and it is here
     _site: Any = field(kw_only=True, default=None)
 
     @classmethod
-    def of(cls, found: Found, estimate: Estimate, site: Any = None) -> Fit:
+    def of(cls, result: Result, evaluations: int, site: Any = None) -> Fit:
         """Return the result of a search.
 
         Parameters
         ----------
-        found : Found
-            Where it ended.
-        estimate : Estimate
-            The same, in the columns of X.
+        result : Result
+            What the search found.
+        evaluations : int
+            How often the log-likelihood was evaluated.
         site : Site, optional
             The rows, where they are here.
         """
+        found, estimate = result.candidate.found, result.candidate.estimate
         problem = estimate.problem
         return cls(
             nodes=estimate.nodes,
@@ -110,20 +126,24 @@ class Fit:
             message=found.message,
             history=found.maximum.history,
             rounds=problem.sites.rounds,
-            _estimate=estimate,
-            _found=found,
+            evaluations=evaluations,
+            stages=result.stages,
+            candidates=result.table(),
+            other_maxima=result.others,
+            _result=result,
             _site=site,
         )
 
+    @property
+    def _estimate(self) -> Estimate:
+        return self._result.candidate.estimate
+
+    @property
+    def verdict(self) -> Verdict:
+        """What a rule with more nodes says of the estimate: `laplace.verdict.Verdict`."""
+        return self._result.candidate.verdict
+
     # the rows -----------------------------------------------------------------------------------
-
-    @property
-    def _problem(self) -> Problem:
-        return self._estimate.problem
-
-    @property
-    def _census(self) -> Census:
-        return self._problem.census
 
     def _rows(self, what: str) -> Any:
         """Return what holds the rows, or say where they are."""
@@ -164,106 +184,7 @@ class Fit:
         """How a formula made X, where one did: a `Design`, or None."""
         return None if self._site is None else self._site.design
 
-    # the parameters and their precision ------------------------------------------------------
-
-    @property
-    def _tau_estimated(self) -> bool:
-        return self.tau_is_free and not self.boundary
-
-    @property
-    def _free(self) -> slice:
-        """The entries of (beta, log tau) that were estimated and are not on the boundary."""
-        return self._estimate.estimated
-
-    @property
-    def _penalty(self) -> Penalty | None:
-        return self._problem.penalty
-
-    @property
-    def theta(self) -> Array:
-        """Parameters as (beta, log tau); log tau is -inf where tau is zero. Shape (p + 1,)."""
-        with np.errstate(divide="ignore"):
-            return np.append(self.beta, np.log(self.tau))
-
-    @property
-    def penalty(self) -> str | None:
-        """Name of the penalty, or None."""
-        return None if self._penalty is None else self._penalty.name
-
-    @property
-    def strength(self) -> float | None:
-        """Strength of the penalty, or None; of a soft one the factor of its two parts."""
-        return None if self._penalty is None else self._penalty.strength
-
-    @property
-    def llf(self) -> float:
-        """Log-likelihood at the estimate, with all constants, and without a penalty."""
-        return self.contribution.value
-
-    @cached_property
-    def _penalised(self) -> Contribution:
-        """What was maximised, at the estimate."""
-        if self._penalty is None:
-            return self.contribution
-        total = self.contribution + self._penalty.at(self.beta, self.tau)
-        for array in (total.gradient, total.hessian):
-            array.flags.writeable = False
-        return total
-
-    @property
-    def penalized_llf(self) -> float:
-        """Log-likelihood at the estimate with the penalty added: what was maximised."""
-        return self._penalised.value
-
-    @property
-    def gradient(self) -> Array:
-        """Derivative of what was maximised, in beta, and log tau where it was estimated."""
-        return self._penalised.gradient[self._free]
-
-    @property
-    def hessian(self) -> Array:
-        """Exact second derivative of what was maximised, in the parameters of `gradient`."""
-        return self._penalised.hessian[self._free, self._free]
-
-    @property
-    def _names(self) -> list[str]:
-        return [*self._census.names, *(["tau"] if self.tau_is_free else [])]
-
-    @property
-    def params(self) -> pd.Series:
-        """Coefficients by name, and `tau` where it was estimated."""
-        values = np.append(self.beta, self.tau) if self.tau_is_free else self.beta.copy()
-        return pd.Series(values, index=self._names, name="params")
-
-    def cov_params(self) -> pd.DataFrame:
-        """Covariance of `params` from the observed information; NaN for a `tau` at zero."""
-        q = len(self._names)
-        result = np.full((q, q), np.nan)
-        jacobian = np.ones(self._census.p + 1)
-        jacobian[-1] = self.tau  # from log tau to tau
-        jacobian = jacobian[self._free]
-        k = len(jacobian)
-        result[:k, :k] = self._estimate.covariance * np.outer(jacobian, jacobian)
-        return pd.DataFrame(result, index=self._names, columns=self._names)
-
-    @property
-    def bse(self) -> pd.Series:
-        """Standard errors of `params`."""
-        return pd.Series(np.sqrt(np.diag(self.cov_params())), index=self._names, name="bse")
-
-    @property
-    def tvalues(self) -> pd.Series:
-        """Coefficients over their standard errors; NaN for `tau`, whose test is not normal."""
-        values = self.params / self.bse
-        if self.tau_is_free:
-            values.iloc[-1] = np.nan
-        return values.rename("tvalues")
-
-    @property
-    def pvalues(self) -> pd.Series:
-        """Two-sided p-values of the coefficients being zero, from the normal distribution."""
-        values = 2.0 * special().ndtr(-np.abs(self.tvalues))
-        return pd.Series(values, index=self._names, name="pvalues")
+    # intervals and tests ----------------------------------------------------------------------
 
     def conf_int(self, alpha: float = 0.05, method: str = "wald") -> pd.DataFrame:
         """Confidence intervals.
@@ -286,7 +207,9 @@ class Fit:
         DataFrame
             Columns `lower` and `upper`, a row a parameter. A profile interval of `tau` begins at
             exactly 0 where the data allow it; an end is infinite where the likelihood never falls
-            to the cut.
+            to the cut. Where the likelihood has several maxima, the values that are not rejected
+            may lie in several pieces: the interval holds all of them, a warning names them, and
+            ``attrs["pieces"]`` has the ends of each, by parameter.
 
         Raises
         ------
@@ -313,8 +236,19 @@ class Fit:
                     "method='profile' needs a fit that reached a maximum, but this one did not "
                     f"converge: {self.message}"
                 )
-            ends = profile_interval(self._peak(), self._objective(), level)
-            return pd.DataFrame(ends, index=self._names, columns=["lower", "upper"])
+            pieces = profile_intervals(self._peak(), self._objective(), level)
+            ends = [(of[0][0], of[-1][1]) for of in pieces]
+            result = pd.DataFrame(ends, index=self._names, columns=["lower", "upper"])
+            result.attrs["pieces"] = dict(zip(self._names, pieces, strict=True))
+            for name, of in result.attrs["pieces"].items():
+                if len(of) > 1:
+                    parts = " and ".join(f"{low:.4g} to {high:.4g}" for low, high in of)
+                    warnings.warn(
+                        f"the values of {name} that are not rejected lie in {len(of)} pieces, "
+                        f"{parts}, as the likelihood has several maxima; the interval holds all",
+                        stacklevel=2,
+                    )
+            return result
         half = -special().ndtri(level / 2.0) * self.bse
         result = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
         if self._tau_estimated:
@@ -336,6 +270,8 @@ class Fit:
             self.llf,
             self.hessian,
             self._problem.always_inside,
+            abs(self.llf) + self._census.size_of_terms,
+            tuple((other.beta, other.tau) for other in self.other_maxima),
         )
 
     def _model(self) -> Model:
@@ -346,7 +282,8 @@ class Fit:
 
         Which of the two is the larger does not depend on which is given first. Where the smaller
         has tau = 0 and the larger estimates it, the distribution is the mixture for a parameter at
-        the end of its range (Self and Liang 1987).
+        the end of its range (Self and Liang 1987). Log-likelihoods by rules with different numbers
+        of nodes cannot be compared: the model with fewer is fitted again with those of the other.
 
         Parameters
         ----------
@@ -363,7 +300,7 @@ class Fit:
         TypeError
             If `other` is not a Fit.
         ValueError
-            If the fits differ in their rows, outcomes, groups, offset, family or nodes; if one has
+            If the fits differ in their rows, outcomes, groups, offset or family; if one has
             a penalty, or did not converge; or if neither model contains the other.
         """
         if not isinstance(other, Fit):
@@ -395,9 +332,9 @@ class Fit:
         """Return the maximum without random intercepts, from the search where it made that fit."""
         if self.boundary:
             return self.llf
-        if self._found.plain is not None:
-            return self._found.plain.maximum.contribution.value
-        return Search(self._problem).value_without(self._found.without)
+        if self._result.plain is not None:
+            return self._result.plain.maximum.contribution.value
+        return LocalSearch(self._problem).value_without(self._result.nearly)
 
     def approximation_error(self, nodes: int | None = None) -> pd.Series:
         r"""Predict how far each parameter would move with more nodes, in standard errors.
@@ -418,46 +355,36 @@ class Fit:
             boundary, where the likelihood is the same for any number of nodes, and NaN where there
             are no standard errors.
         """
-        shift = self._shift if nodes is None else self._estimate.shift_to(check_nodes(nodes))
-        return pd.Series(shift.copy(), index=self._names, name="approximation_error")
+        verdict = self.verdict
+        if nodes is not None:
+            if check_nodes(nodes) == self.nodes:
+                raise ValueError(
+                    f"nodes must differ from the {self.nodes} of the fit: a rule says nothing of "
+                    "its own error"
+                )
+            verdict = judge(self._estimate, -np.inf, nodes)
+        return pd.Series(verdict.shift.copy(), index=self._names, name="approximation_error")
 
-    @cached_property
-    def _shift(self) -> Array:
-        return self._estimate.shift_to(reference_nodes(self.nodes))
+    def doubt(self) -> str | None:
+        """Say in a sentence why the approximation is not to be trusted; None where it is.
+
+        That is so where a rule with more nodes predicts that a parameter moves by more than half a
+        standard error, or the log-likelihood rises by more than a half; where a standard error is
+        off by more than a quarter; where that rule has no maximum near; or where it knows a better
+        maximum elsewhere, or at tau = 0.
+        """
+        reason = self.verdict.reason(self._names)
+        if reason is None:
+            return None
+        if self.nodes < max(STRATEGY.rules):
+            advice = "fit with nodes='auto'"
+        elif self.tau_is_free:
+            advice = "fix tau, or use groups of more rows"
+        else:
+            advice = "use a smaller tau, or groups of more rows"
+        return f"{self._method()} is not to be trusted here: {reason}; {advice}"
 
     # the fit as a whole -----------------------------------------------------------------------
-
-    @property
-    def nobs(self) -> int:
-        """Number of rows."""
-        return self._census.n
-
-    @property
-    def df_model(self) -> int:
-        """Number of estimated parameters, `tau` included."""
-        return len(self._names)
-
-    @property
-    def aic(self) -> float:
-        """Akaike's information criterion; NaN with a ridge penalty.
-
-        Compare it between fits with the same number of nodes only. That of a ridge is not defined
-        by its number of parameters, of which the penalty leaves less than it counts. With a soft
-        penalty, which vanishes as the data grow, it is taken at the penalised estimate.
-        """
-        if self.penalty == "ridge":
-            return float("nan")
-        return 2.0 * self.df_model - 2.0 * self.llf
-
-    @property
-    def bic(self) -> float:
-        """Schwarz's criterion, with the number of rows as sample size; NaN with a ridge penalty.
-
-        lme4 counts rows, too; other programs count groups, or trials of binomial outcomes.
-        """
-        if self.penalty == "ridge":
-            return float("nan")
-        return float(np.log(self.nobs)) * self.df_model - 2.0 * self.llf
 
     @property
     def random_effects(self) -> pd.DataFrame:
@@ -535,11 +462,12 @@ class Fit:
             if self.converged
             else f"NO: {self.message}",
             "Approximation": approximation,
+            **({"Other maxima": self._others_in_words()} if self.other_maxima else {}),
             "Log-likelihood": f"{self.llf:.4f}"
             + ("" if penalty is None else f", penalised {self.penalized_llf:.4f}"),
             "AIC, BIC": "not defined with a ridge penalty"
             if np.isnan(self.aic)
-            else f"{self.aic:.4f}, {self.bic:.4f}",
+            else f"{self.aic:.4f}, {self.bic:.4f}{self._by_rule()}",
             "tau": self._tau_in_words(),
             **({"Test of tau = 0": test} if tested else {}),
         }
@@ -563,6 +491,12 @@ class Fit:
             return "Laplace approximation"
         return f"adaptive Gauss-Hermite quadrature, {self.nodes} nodes"
 
+    def _by_rule(self) -> str:
+        """Say with how many nodes the criteria were computed, where that matters."""
+        if self.tau == 0.0:
+            return ""
+        return f", with {self.nodes} node{'s' if self.nodes > 1 else ''}"
+
     def _at_sites(self) -> str:
         sites = self._problem.sites
         return (
@@ -570,17 +504,32 @@ class Fit:
         )
 
     def _approximation(self) -> str:
-        """Return the largest entry of the approximation's error, in words."""
-        if self.tau == 0.0:
+        """Return the verdict on the approximation in words."""
+        verdict, reason = self.verdict, self.verdict.reason(self._names)
+        if reason is not None:
+            return f"DOUBTFUL: {reason}"
+        if verdict.exact:
             return "exact, as there is nothing to integrate at tau = 0"
-        error = self.approximation_error().abs()
-        if error.isna().any():
+        if verdict.nodes is None:
+            return f"its error is not known: no rule has more than twice its {self.nodes} nodes"
+        if not verdict.is_known:
             return "its error is not known, as there are no standard errors"
-        size = error.max()
+        size = verdict.largest_shift
         amount = f"{size:.2g}" if size >= 1e-4 else "less than 0.0001"
+        most = self._names[int(np.argmax(np.abs(verdict.shift)))]
+        off = 100.0 * (verdict.largest_ratio - 1.0)
+        accuracy = f"at most {off:.2g} %" if off >= 0.01 else "less than 0.01 %"
         return (
-            f"largest predicted shift {amount} standard errors ({error.idxmax()}), by "
-            f"{reference_nodes(self.nodes)} nodes"
+            f"largest predicted shift {amount} standard errors ({most}); these are off by "
+            f"{accuracy}, by {verdict.nodes} nodes"
+        )
+
+    def _others_in_words(self) -> str:
+        """Return the other maxima of the likelihood, and how much lower they are."""
+        top = self.penalized_llf if self.verdict.exact else self.verdict.value
+        return "; ".join(
+            f"at tau = {digits(peak.tau)}, lower by {top - peak.value:.4g}"
+            for peak in self.other_maxima
         )
 
     def _tau_in_words(self) -> str:

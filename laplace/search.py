@@ -1,568 +1,434 @@
-r"""The search for the maximum with one number of nodes, in stages.
+r"""The search for the maximum, in stages, and its verdict.
 
-What is searched (`Problem`), the constants (`Strategy`), what the fit without random intercepts
-tells of the data (`Plain`) and what was found (`Found`) are different things. The stages, in their
-order; the first that ends at a maximum which nothing speaks against is the last:
+The stages, in their order, with what brings them and the constants that they read from `STRATEGY`:
 
-1. *Without random intercepts*, where tau is fixed at zero.
-2. *Some rows*: from `many_rows` rows on, a fit to about `rows_of_start` of them is the start.
-3. *Fixed tau*: one search from the start, or from the fit without random intercepts.
-4. *Near*: beyond `few_rows` rows, one search from a good start; it is believed if it ends at a
-   regular maximum, at a tau of at most `large_tau`, above the best without random intercepts.
-5. *Highest*: searches from several values of tau, each compared with the fit without random
-   intercepts, which is the limit as tau falls to zero.
-6. *Further*: where a search ended badly or at a large tau, or few groups have both outcomes and one
-   of all tells little of its intercept, or X nearly separates the outcomes, searches from
-   `further_tau_starts` and from the best of a walk over fixed values of tau. The highest is taken.
+=================  ================================================================================
+Stage              What it does, and when
+=================  ================================================================================
+without            tau is fixed at zero: the fit without random intercepts.
+fixed tau          tau is fixed above zero: one search over the coefficients.
+some rows          From ``many_rows`` = 50000 rows on, a fit to about ``rows_of_start`` = 10000 of
+                   them is the start.
+near               Beyond ``few_rows`` = 1000 rows: one search from a good start. It is believed if
+                   it ends at a regular maximum, at a tau of at most ``large_tau`` = 5, above the
+                   best without random intercepts.
+highest            Otherwise: a search from a first guess of tau and, until one converges, from
+                   ``tau_starts`` = 1, 0.3 and 3. It is compared with the fit without random
+                   intercepts, which is the limit as tau falls to zero.
+verdict            Always: one evaluation at the estimate by a reference rule (`laplace.verdict`).
+walk               Where there is doubt: the maximum over the coefficients is followed over values
+                   of tau by the reference rule, and the search begins again at each maximum found.
+more nodes         With ``nodes="auto"``: until no parameter is predicted to move by more than
+                   ``enough`` = 0.01 standard errors.
+=================  ================================================================================
+
+There is doubt where
+
+- the search did not converge, or ended at a tau above ``large_tau`` = 5;
+- the verdict has no maximum near, or puts the estimate below the best without random intercepts;
+  or it predicts that a coefficient of the orthogonal columns or log tau changes by more than
+  ``far_by_reference`` = 1, and that this is little in standard errors, which are large. (Where it
+  is much, the fit is doubtful, and a warning says so.)
+- fewer than ``few_mixed_groups`` = 12 groups have both outcomes, and one of all groups tells less
+  than ``enough_information`` = 4 of its intercept, in sums of b'';
+- X nearly separates the outcomes of at most ``few_rows`` rows: some coefficient keeps less than
+  ``near_separation`` = 0.05 of the information that a regression on nothing has;
+- groups are unequal: one tells at least ``telling`` = 20 of its intercept, and ``unequal`` = 20
+  times as much as another. Then the large groups may agree where the small ones vary, and the
+  likelihood itself may have a maximum for each.
+
+The maximum is looked for by the likelihood, and found by the rule: the walk is by a reference with
+many nodes, ``reference_rules``, and the rule that was asked for starts from the maxima of the
+walk. Of the maxima that the rule has there, that is returned which the reference puts highest. A
+maximum of the rule alone, far from those of the reference, is an artefact, however high it is.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from laplace import separation
 from laplace.arguments import Array
-from laplace.contribution import COEFFICIENTS, AtZero, Contribution
-from laplace.newton import DECREMENT_TOLERANCE, Ending, Maximum, maximise
-from laplace.nodes import MAX_NODES
-from laplace.objective import Objective, Problem, problem_of
-from laplace.questions import View
+from laplace.contribution import COEFFICIENTS, Contribution, Evaluate
+from laplace.estimate import Estimate, estimate_of
+from laplace.local import Found, LocalSearch, Plain, Stage, Start
+from laplace.newton import Maximum, maximise
+from laplace.objective import Objective, Problem
+from laplace.strategy import STRATEGY, Strategy
+from laplace.verdict import REFERENCE_NODES, FurtherMaximum, Verdict, apart, judge, reference_nodes
 
-# Those of every search over tau, also of those inside a profile:
-# a step of log tau beyond this leaves the region where the quadratic model means anything.
-MAX_STEP_LOG_TAU = 1.5
-# Here a group's random intercept adds at most this to the variance of its linear score: the
-# log-likelihood is linear in tau squared, and its slope at zero decides.
-NEGLIGIBLE_VARIANCE = 1e-3
-TAU_LIMIT = 1e4
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """The constants of the search, by stage.
-
-    The log-likelihood may have several maxima in tau, and Laplace's has more than the exact one. In
-    6,000 random designs of 2 to 15 groups a higher one than the first was found only where the
-    first was at a large tau, or few groups had both outcomes and one of all told little of its
-    intercept (its sum of b'' was below 2). These signs, and outcomes that X nearly separates, bring
-    the stage *further*, at about eight times the cost. Beyond `few_rows` rows only a large tau
-    does.
-
-    Attributes
-    ----------
-    many_rows, rows_of_start, groups_of_start : int
-        From so many rows on, the search starts from a fit to about so many of them, in so many
-        groups.
-    start_tolerance : float
-        Of that fit: the maximum over some rows is far less certain than this.
-    value_tolerance : float
-        Of a maximum of which the value alone is wanted, to ten digits.
-    many_rows_tolerance : float
-        With many rows, a ten-millionth of a standard error is below a ten-millionth of an
-        estimate's third digit, and an evaluation takes time.
-    few_rows : int
-        Up to here, the stage *near* is left out.
-    fewer_nodes, nearby_tolerance : tuple of int, float
-        Numbers of nodes on the way to many, and how near their maxima have to be found.
-    far_from_start : float
-        A search that ends this far from its start, in log tau, is not *near*.
-    tau_starts : tuple of float
-        Tried after a first guess, which lies between `least_start` and `largest_start`.
-    large_tau : float
-        A maximum beyond is looked at again.
-    few_mixed_groups : int
-        Fewer groups with both outcomes leave doubt.
-    enough_information : float
-        Where every group tells at least this of its intercept, the log-likelihood has no second
-        maximum above the boundary (none in 1,800 random designs).
-    near_separation, separation_sign : float
-        Separation leaves almost no information in some direction; ordinary data keep far more.
-    further_tau_starts, tau_walk, steps_of_walk : tuple of float, tuple of float, int
-        Of the stage *further*.
-    implausible_tau : float
-        At a random intercept of this size, one standard deviation takes a probability from 1/2 to
-        1e-9: of several maxima, one there is the approximation's.
-    same_maximum : float
-        Two searches that end closer than this, in log-likelihood, ended at the same maximum.
-    """
-
-    many_rows: int = 50_000
-    rows_of_start: int = 10_000
-    groups_of_start: int = 250
-    start_tolerance: float = 1e-2
-    value_tolerance: float = 1e-8
-    many_rows_tolerance: float = 1e-14
-    few_rows: int = 1000
-    fewer_nodes: tuple[int, ...] = (1, 6)
-    nearby_tolerance: float = 1e-4
-    far_from_start: float = 3.0
-    tau_starts: tuple[float, ...] = (1.0, 0.3, 3.0)
-    least_start: float = 0.1
-    largest_start: float = 5.0
-    large_tau: float = 5.0
-    few_mixed_groups: int = 12
-    enough_information: float = 4.0
-    near_separation: float = 0.05
-    separation_sign: float = 1e-5
-    further_tau_starts: tuple[float, ...] = (3.0, 10.0, 30.0, 100.0)
-    tau_walk: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-    steps_of_walk: int = 4
-    implausible_tau: float = 20.0
-    same_maximum: float = 1e-6
-
-
-STRATEGY = Strategy()
-
-
-class Stop(Enum):
-    """Why a search over tau was stopped; the value says it in words."""
-
-    BOUNDARY = "tau falls to zero"
-    FAR = "far from the start"
-    UNBOUNDED = (
-        f"tau rose beyond {TAU_LIMIT:g}: the outcomes hardly vary within groups, so "
-        "that the data do not bound it; fix tau, or use groups with both outcomes"
-    )
-
-
-class Doubt(Enum):
-    """Why a maximum is not to be trusted; the value says it in words."""
-
-    CONSTANT_GROUPS = (
-        "no group has both outcomes: the exact likelihood does not fall as tau grows, so that tau "
-        "has no finite estimate, and that of the approximation means nothing; fix tau, or use "
-        "groups with both outcomes"
-    )
-    SEVERAL_MAXIMA = (
-        "the approximate log-likelihood has several maxima, and the highest that was found is at "
-        "tau={tau:.3g}, where it is not to be trusted; use more nodes, for instance nodes={nodes}, "
-        "or fix tau"
-    )
-
-
-class Stage(Enum):
-    """The stage that ended a search."""
-
-    WITHOUT = "without random intercepts"
-    FIXED_TAU = "fixed tau"
-    NEAR = "near"
-    HIGHEST = "highest"
-    FURTHER = "further"
+# Of an orthogonal column, whose mean square is one: no walk goes beyond.
+LARGEST_COEFFICIENT = 1e3
 
 
 @dataclass(frozen=True, eq=False)
-class Plain:
-    """The fit without random intercepts, and what it tells of the data.
+class Candidate:
+    """A maximum of a rule, in the columns of X, and what a reference says of it."""
 
-    Attributes
-    ----------
-    maximum : Maximum
-        Its coefficients, of the orthogonal columns.
-    slope : float
-        Derivative of the log-likelihood in tau squared there; infinite where a penalty keeps tau
-        above zero.
-    squares, least, most : float
-        What the groups tell of their random intercepts: sum of squares, least and largest sum of a
-        group's b''.
-    information : float
-        Least information on a coefficient, in units of that of a regression on nothing.
-    """
-
-    maximum: Maximum
-    slope: float
-    squares: float
-    least: float
-    most: float
-    information: float
+    found: Found
+    estimate: Estimate
+    verdict: Verdict
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What a search found.
+class Result:
+    """What the search returns.
 
     Attributes
     ----------
-    maximum : Maximum
-        Coefficients of the orthogonal columns, and log tau where it was searched.
-    tau : float
-        Standard deviation of the random intercepts.
-    converged : bool
-        Whether it is a maximum that means something.
-    message : str
-        How the search ended.
-    stage : Stage
-        Where.
-    several : bool
-        Whether there may be further maxima.
+    candidate : Candidate
+        The maximum.
+    compared : tuple of Candidate
+        All that were compared, in the order in which they were found.
+    others : tuple of FurtherMaximum
+        Further maxima of the likelihood by the reference, the highest first.
     plain : Plain or None
         The fit without random intercepts, where the search made it.
-    without : ndarray or None
+    nearly : ndarray or None
         Otherwise, coefficients of the orthogonal columns near that.
     """
 
-    maximum: Maximum
+    candidate: Candidate
+    compared: tuple[Candidate, ...]
+    others: tuple[FurtherMaximum, ...]
+    plain: Plain | None
+    nearly: Array | None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that led to candidates, in their order, and the verdict."""
+        used = [candidate.found.stage.value for candidate in self.compared]
+        return tuple(dict.fromkeys([*used, "verdict"]))
+
+    def table(self) -> pd.DataFrame:
+        """Return the candidates, a row each."""
+        best = self.candidate.verdict.value
+        return pd.DataFrame(
+            {
+                "stage": [c.found.stage.value for c in self.compared],
+                "nodes": [c.found.nodes for c in self.compared],
+                "tau": [c.found.tau for c in self.compared],
+                "converged": [c.found.converged for c in self.compared],
+                "log-likelihood": [c.found.value for c in self.compared],
+                "below": [best - c.verdict.value for c in self.compared],
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Profiled(Contribution):
+    """What is maximised over the coefficients at a fixed tau, and its derivative in log tau."""
+
+    slope: float
+
+    def _with(self, value: float, gradient: Array, hessian: Array) -> Profiled:
+        """Return it with another value and derivatives."""
+        return Profiled(value, gradient, hessian, self.slope)
+
+
+@dataclass(frozen=True, eq=False)
+class Station:
+    """The maximum over the coefficients at a value of tau, on the walk.
+
+    Attributes
+    ----------
+    tau : float
+        The value.
+    coefficients : ndarray of shape (p,)
+        Of the orthogonal columns.
+    value, slope : float
+        What is maximised, and its derivative in log tau.
+    """
+
     tau: float
-    converged: bool
-    message: str
-    stage: Stage
-    several: bool = False
-    plain: Plain | None = None
-    without: Array | None = None
-
-    @classmethod
-    def of(cls, maximum: Maximum, tau: float, stage: Stage) -> Found:
-        """Return what a search ended at."""
-        return cls(maximum, tau, maximum.converged, maximum.message, stage)
-
-    def doubted(self, doubt: Doubt, **details: Any) -> Found:
-        """Return it as no maximum that means anything."""
-        return replace(self, converged=False, message=doubt.value.format(**details))
+    coefficients: Array
+    value: float
+    slope: float
 
 
-Start = tuple[Array, float]  # coefficients of the orthogonal columns, and tau
-
-
-class Search:
-    """The search for the maximum of one problem.
-
-    It remembers the fit without random intercepts, which several stages need.
+def search_with(
+    problem: Problem, rules: tuple[int, ...], strategy: Strategy | None = None
+) -> Result:
+    """Search with one number of nodes after the other, until more would change nothing.
 
     Parameters
     ----------
     problem : Problem
         What is searched.
+    rules : tuple of int
+        Numbers of nodes.
     strategy : Strategy, optional
         The constants; by default `STRATEGY`.
-    tolerance : float
-        Of `maximise`.
+
+    Returns
+    -------
+    Result
+    """
+    return Search(problem, STRATEGY if strategy is None else strategy).run(rules)
+
+
+class Search:
+    """The stages beyond the first, for one problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is searched.
+    strategy : Strategy
+        The constants.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        strategy: Strategy | None = None,
-        tolerance: float = DECREMENT_TOLERANCE,
-    ) -> None:
+    def __init__(self, problem: Problem, strategy: Strategy) -> None:
         self.problem = problem
-        self.strategy = STRATEGY if strategy is None else strategy
-        self._tolerance = tolerance
-        self._known: Plain | None = None
-        # a point near the fit without random intercepts, where that was only made roughly
-        self._nearly: Array | None = None
-        p = problem.census.p
-        self._max_step = np.append(np.full(p, np.inf), MAX_STEP_LOG_TAU)
-        # coefficients where the linear predictor, the offset included, is nearest to zero; and
-        # where, without an offset, it is nearest to one
-        census, inverse = problem.census, problem.basis.inverse
-        self._zero = np.zeros(p)
-        if census.has_offset:
-            self._zero = np.asarray(-inverse.T @ census.with_offset / census.n)
-        self._one = np.asarray(inverse.T @ census.sums / census.n)
+        self.strategy = strategy
+        self.local = LocalSearch(problem, strategy)
 
-    def maximum(self, nodes: int, start: Start | None = None, *, thorough: bool = True) -> Found:
-        """Return the maximum with a number of nodes.
+    def run(self, rules: tuple[int, ...]) -> Result:
+        """Return the maximum of the first rule that is enough, or of the last."""
+        first = self._candidate(self.local.first(rules[0]))
+        if self.problem.tau == 0.0:
+            return self._result(first, (first,))
+        compared: tuple[Candidate, ...] = (first,)
+        walked = self._walk_rule(first)
+        if walked is None:
+            compared = self._with_more_nodes(compared, rules)
+            walked = self._walk_rule(compared[-1])
+        if walked is None:
+            return self._result(compared[-1], compared)
+        peaks = self._peaks(walked)
+        if len(rules) > 1 and peaks and self._is_at(compared[-1], self._peak(peaks[0])):
+            # the walk confirms where the search has come to
+            compared = self._with_more_nodes(compared, rules)
+            return self._with_peaks(compared[-1], compared, peaks)
+        if len(rules) > 1:
+            rules = tuple(k for k in rules if k >= min(walked, REFERENCE_NODES))
+        # all are compared by the rule of the walk
+        compared = tuple(
+            self._candidate(c.found, walked) for c in compared if c.found.nodes == rules[0]
+        )
+        best, compared = self._best_of(peaks, rules[0], walked, compared)
+        if len(rules) > 1 and not self._is_enough(best):
+            more = self._with_more_nodes((best,), rules)
+            best, compared = more[-1], compared + more[1:]
+        return self._with_peaks(best, compared, peaks)
 
-        Parameters
-        ----------
-        nodes : int
-            Number of nodes.
-        start : (ndarray, float), optional
-            Coefficients and tau of a maximum with fewer nodes.
-        thorough : bool
-            Whether to look for further maxima where there may be some.
-        """
-        found = self._maximum(nodes, start, thorough)
-        return replace(found, plain=self._known, without=self._nearly)
+    def _peak(self, found: Found) -> FurtherMaximum:
+        """Return a maximum of the walk in the columns of X."""
+        coefficients = found.coefficients(self.problem.census.p)
+        return FurtherMaximum(
+            found.tau, found.value, found.nodes, self.problem.basis.back(coefficients)
+        )
 
-    def _maximum(self, nodes: int, start: Start | None, thorough: bool) -> Found:
-        problem, objective = self.problem, self.problem.objective(nodes)
-        if problem.tau == 0.0:
-            return Found.of(self.plain().maximum, 0.0, Stage.WITHOUT)
-        start = start or self._start_of_some_rows()
-        if problem.tau is not None:
-            return self._at_fixed_tau(objective, problem.tau, start)
-        if problem.census.n > self.strategy.few_rows and problem.penalty is None:
-            nearby = start or self._rough_start()
-            found = None if nearby is None else self._near(objective, nearby)
-            if found is not None:
-                return self._judged(found)
-        return self._judged(self._highest(objective, start, thorough))
+    def _with_peaks(
+        self, best: Candidate, compared: tuple[Candidate, ...], peaks: list[Found]
+    ) -> Result:
+        """Return the result, in view of the maxima of the walk."""
+        known = tuple(self._peak(found) for found in peaks)
+        best = replace(best, verdict=best.verdict.compared(known))
+        others = tuple(peak for peak in known if not self._is_at(best, peak))
+        return self._result(best, compared, others)
 
-    def _judged(self, found: Found) -> Found:
-        """Return what was found, not converged where the data have no maximum in tau."""
-        if self.problem.census.mixed_groups == 0 and not self.problem.always_inside:
-            return found.doubted(Doubt.CONSTANT_GROUPS)
-        return found
+    def _result(
+        self,
+        best: Candidate,
+        compared: tuple[Candidate, ...],
+        others: tuple[FurtherMaximum, ...] = (),
+    ) -> Result:
+        return Result(best, compared, others, self.local.known, self.local.nearly)
 
-    # without random intercepts ------------------------------------------------------------------
+    def _candidate(self, found: Found, reference: int | None = None) -> Candidate:
+        """Judge what was found, by a given reference or by that of its own number of nodes."""
+        own = reference_nodes(found.nodes)
+        if own is not None and reference is not None:
+            own = max(own, reference)
+        estimate = estimate_of(self.problem, found)
+        return Candidate(found, estimate, judge(estimate, self.local.bound_at_zero, own))
 
-    def plain(self) -> Plain:
-        """Return the fit without random intercepts; separated data are refused here."""
-        if self._known is None:
-            self._known = self._fit_without()
-        return self._known
+    # doubt --------------------------------------------------------------------------------------
 
-    def _fit_without(self) -> Plain:
-        problem = self.problem
-        maximum, at = self._maximise_without(self._tolerance)
-        there: Contribution = at
-        if problem.penalty is not None:  # which has no part in what the data tell
-            there = problem.likelihood(1).without(maximum.theta)
-        information = self._least_information(there)
-        nearly = information < self.strategy.separation_sign
-        if problem.penalty is None and (nearly or not maximum.converged):
-            separation.check(problem)
-        slope = np.inf if problem.always_inside else at.slope
-        return Plain(maximum, slope, at.squares, at.least, at.most, information)
+    def _has_signs(self, found: Found) -> bool:
+        """Return whether the data, or where a search ended, leave doubt."""
+        strategy, signs = self.strategy, self.local.signs()
+        few_rows = self.problem.census.n <= strategy.few_rows
+        few_mixed = signs.mixed_groups < strategy.few_mixed_groups
+        return (
+            not found.converged
+            or found.tau > strategy.large_tau
+            or (few_mixed and signs.least < strategy.enough_information)
+            or (few_rows and signs.information < strategy.near_separation)
+        )
 
-    def value_without(self, start: Array | None) -> float:
-        """Return the highest log-likelihood without random intercepts.
+    def _walk_rule(self, candidate: Candidate) -> int | None:
+        """Return with how many nodes to walk over tau; None where there is no doubt."""
+        strategy, found, verdict = self.strategy, candidate.found, candidate.verdict
+        n = self.problem.census.n
+        doubt = (
+            self._has_signs(found)
+            or verdict.is_lost
+            or (verdict.distance > strategy.far_by_reference and not verdict.is_doubtful)
+        )
+        if doubt:
+            nodes = next(k for rows, k in strategy.reference_rules if n <= rows)
+            return max(nodes, reference_nodes(found.nodes) or found.nodes)
+        return max(strategy.rule_for_unequal, found.nodes) if self._unequal() else None
 
-        The last step is not taken: what it would bring is known.
+    def _unequal(self) -> bool:
+        """Return whether some groups tell so much more than others that they may disagree."""
+        strategy, signs = self.strategy, self.local.signs()
+        enough = signs.most >= max(strategy.telling, strategy.unequal * signs.least)
+        return self.problem.tau is None and enough
 
-        Raises
-        ------
-        ArithmeticError
-            If it was not found.
-        """
-        found, _ = self._maximise_without(self.strategy.value_tolerance, start)
-        if not found.converged:
-            raise ArithmeticError(
-                f"the fit without random intercepts ended with {found.message!r}; compare with a "
-                "fit at tau=0"
+    # the walk -----------------------------------------------------------------------------------
+
+    def _peaks(self, nodes: int) -> list[Found]:
+        """Return the maxima by a rule with many nodes, the highest first."""
+        objective = self.problem.objective(nodes)
+        stations = self._walk(objective)
+        if self.problem.tau is not None:
+            found = self.local.from_start(
+                nodes, (stations[-1].coefficients, self.problem.tau), Stage.WALK
             )
-        return found.contribution.value + 0.5 * found.history[-1].decrement
+            return [] if found is None else [found]
+        peaks = []
+        if stations[0].slope <= 0.0 and not self.problem.always_inside:
+            peaks.append(self.local.at_zero(nodes, Stage.WALK))
+        highest = max(station.value for station in stations)
+        for low, high in itertools.pairwise(stations):
+            if low.slope > 0.0 >= high.slope:
+                best = max(low, high, key=lambda station: station.value)
+                if best.value > highest - self.strategy.lowest_peak:
+                    found = self.local.from_start(nodes, (best.coefficients, best.tau), Stage.WALK)
+                    if found is not None and found.converged:
+                        peaks.append(found)
+        if stations[-1].slope > 0.0:
+            peaks.append(self._unbounded(stations[-1], objective))
+        distinct: list[Found] = []
+        for peak in sorted(peaks, key=lambda found: -found.value):
+            if all(
+                abs(np.log(peak.tau / q.tau)) > 0.01 for q in distinct if peak.tau * q.tau > 0.0
+            ):
+                distinct.append(peak)
+        return distinct[: self.strategy.peaks]
 
-    def _maximise_without(
-        self, tolerance: float, start: Array | None = None
-    ) -> tuple[Maximum, AtZero]:
-        """Maximise without random intercepts; return also what that knows of the groups."""
-        objective = self.problem.objective(1)
+    def _walk(self, objective: Objective) -> list[Station]:
+        """Follow the maximum over the coefficients from a small tau to a large one."""
+        strategy, plain = self.strategy, self.local.plain()
+        first = strategy.walk_from / np.sqrt(max(plain.most, 1.0))
+        last = strategy.walk_to if self.problem.tau is None else self.problem.tau
+        steps = max(1, int(np.ceil(np.log(last / first) / np.log(strategy.walk_ratio))))
+        coefficients, before = plain.maximum.theta, float(first)
+        stations = []
+        for tau in first * (last / first) ** (np.arange(steps + 1) / steps):
 
-        def evaluate(coefficients: Array) -> AtZero:
-            return objective.without(coefficients).of(COEFFICIENTS)
+            def evaluate(beta: Array, tau: float = float(tau)) -> Profiled:
+                at = objective.at(beta, tau)
+                return Profiled(at.value, at.gradient, at.hessian, float(at.gradient[-1])).of(
+                    COEFFICIENTS
+                )
 
-        if start is None:  # from where the linear predictor is nearest to that of the mean outcome
-            start = self._zero + self.problem.typical * self._one
-        found = maximise(evaluate, start, tolerance=tolerance)
-        at = found.contribution
-        assert isinstance(at, AtZero)  # which is what `evaluate` returns
-        return found, at
-
-    def _without(self, coefficients: Array, tau: float) -> Array:
-        """Return about what the coefficients without random intercepts are, of those with."""
-        factor, shift = self.problem.family.attenuation(tau)
-        return self._zero + factor * (coefficients - self._zero) + shift * self._one
-
-    def _with(self, coefficients: Array, tau: float) -> Array:
-        """Return the inverse of `_without`."""
-        factor, shift = self.problem.family.attenuation(tau)
-        return self._zero + (coefficients - self._zero - shift * self._one) / factor
-
-    def _least_information(self, there: Contribution) -> float:
-        """Return the least eigenvalue of the information on the coefficients, as in `Plain`."""
-        problem, p = self.problem, self.problem.census.p
-        variance = float(problem.family.b_2(np.array([problem.typical]))[0])
-        reference = problem.census.trials * variance
-        return float(np.linalg.eigvalsh(-there.hessian[:p, :p] / reference)[0])
-
-    def _is_regular(self, found: Maximum) -> bool:
-        """Return whether a search ended at a maximum, and without a sign of separation."""
-        least = self._least_information(found.contribution)
-        return found.converged and least >= self.strategy.separation_sign
-
-    # starts -------------------------------------------------------------------------------------
-
-    def _rough_start(self) -> Start | None:
-        """Coefficients and tau from about the fit without random intercepts; None at tau = 0."""
-        found, at = self._maximise_without(self.strategy.start_tolerance)
-        self._nearly = _next_of(found.theta, at)
-        tau = self._first_tau(at.slope, at.squares)
-        return None if at.slope <= 0.0 else (self._with(found.theta, tau), tau)
-
-    def _first_tau(self, slope: float, squares: float) -> float:
-        """Return where a step of Fisher's scoring from tau squared at zero leads, or near that."""
-        least, most = self.strategy.least_start, self.strategy.largest_start
-        # no group tells anything where every outcome is sure to rounding
-        squared = 2.0 * slope / squares if squares > 0.0 else np.inf
-        return float(np.sqrt(np.clip(squared, least**2, most**2)))
-
-    def _start_of_some_rows(self) -> Start | None:
-        """Coefficients and tau of a fit to some of many rows; None where there is no such fit."""
-        problem, strategy = self.problem, self.strategy
-        census, penalty = problem.census, problem.penalty
-        if census.n < strategy.many_rows:
-            return None
-        every = max(1, census.m // strategy.groups_of_start)
-        groups = -(-census.m // every)
-        rows = View(every, max(strategy.rows_of_start // groups, 1))
-        some = problem.sites.census(rows)
-        if some.n > census.n // 4:
-            return None
-        name, strength = (None, None) if penalty is None else (penalty.name, penalty.strength)
-        try:
-            part = problem_of(problem.sites, some, problem.tau, name, strength, rows)
-            found = Search(part, strategy, strategy.start_tolerance).maximum(1)
-        except ValueError:  # SeparationError is one: all rows may still be fine
-            return None
-        if not found.converged or (problem.tau_is_free and found.tau == 0.0):
-            return None
-        return problem.basis.forward(part.basis.back(found.maximum.theta[: census.p])), found.tau
-
-    # stages -------------------------------------------------------------------------------------
-
-    def _at_fixed_tau(self, objective: Objective, tau: float, start: Start | None) -> Found:
-        coefficients = self.plain().maximum.theta if start is None else start[0]
-        there = _maximise_at(objective, coefficients, tau)
-        if start is not None and not self._is_regular(there):
-            there = _maximise_at(objective, self.plain().maximum.theta, tau)
-        return Found.of(there, tau, Stage.FIXED_TAU)
-
-    def _near(self, objective: Objective, start: Start) -> Found | None:
-        """Return the maximum near a good start, where it is clearly the one; None where not."""
-        strategy, census = self.strategy, self.problem.census
-        log_tau = float(np.log(start[1]))
-
-        def stop(theta: Array, _: Contribution) -> Stop | None:
-            return Stop.FAR if abs(theta[-1] - log_tau) > strategy.far_from_start else None
-
-        theta = np.append(start[0], log_tau)
-        for fewer in strategy.fewer_nodes:  # most of the way is cheaper with them
-            if fewer * 3 < objective.nodes:
-                nearby = self.problem.objective(fewer)
-                theta = maximise(
-                    nearby,
-                    theta,
-                    max_step=self._max_step,
-                    stop=stop,
-                    tolerance=strategy.nearby_tolerance,
-                ).theta
-        many = census.n >= strategy.many_rows
-        tolerance = strategy.many_rows_tolerance if many else self._tolerance
-        found = maximise(objective, theta, max_step=self._max_step, stop=stop, tolerance=tolerance)
-        tau = float(np.exp(found.theta[-1]))
-        if tau > strategy.large_tau or not self._is_regular(found):
-            return None
-        # Is it above the best without random intercepts? Near that, the decrement bounds the gain.
-        near = self._without(found.theta[:-1], tau) if self._nearly is None else self._nearly
-        there = objective.without(near).of(COEFFICIENTS)
-        gain = there.gradient @ np.linalg.solve(-there.hessian, there.gradient)
-        above = found.contribution.value > there.value + gain
-        self._nearly = _next_of(near, there)
-        return Found.of(found, tau, Stage.NEAR) if above else None
-
-    def _highest(self, objective: Objective, start: Start | None, thorough: bool) -> Found:
-        """Maximise over both, from several starts where needed, and compare with tau = 0."""
-        problem, strategy, plain = self.problem, self.strategy, self.plain()
-
-        def stop(theta: Array, at: Contribution) -> Stop | None:
-            tau = float(np.exp(theta[-1]))
-            if tau > TAU_LIMIT:
-                return Stop.UNBOUNDED
-            falls = plain.slope <= 0.0 and at.gradient[-1] < 0.0
-            return Stop.BOUNDARY if falls and tau**2 * plain.most < NEGLIGIBLE_VARIANCE else None
-
-        def search(coefficients: Array, tau: float, of: Objective = objective) -> Maximum | None:
-            theta = np.append(coefficients, np.log(tau))
-            found = maximise(
-                of, theta, max_step=self._max_step, stop=stop, tolerance=self._tolerance
+            start, moved = coefficients, self.local.moved(coefficients, before, float(tau))
+            if self._rises(evaluate, start, moved):
+                start = moved
+            before = float(tau)
+            found: Maximum = maximise(
+                evaluate, start, max_iterations=strategy.steps_of_walk, tolerance=1e-4
             )
-            return None if found.reason is Stop.BOUNDARY else found
-
-        def start_at(tau: float, of: Objective = objective) -> Maximum | None:
-            return search(self._with(plain.maximum.theta, tau), tau, of)
-
-        ended: list[Maximum | None] = []
-        first = self._first_tau(plain.slope, plain.squares)
-        if start is None and objective.nodes > 1 and problem.census.mixed_groups > 0:
-            # most of the way is cheaper with one node
-            nearby = start_at(first, problem.objective(1))
-            if nearby is not None and nearby.converged:
-                start = nearby.theta[:-1], float(np.exp(nearby.theta[-1]))
-        if start is not None:
-            ended.append(search(*start))
-        # where every group tells much of its intercept, one search has to confirm the boundary
-        informative = plain.least >= strategy.enough_information
-        starts = strategy.tau_starts
-        for tau in starts[:1] if plain.slope <= 0.0 and informative else (first, *starts):
-            if any(ended):
-                break
-            ended.append(start_at(tau))
-        several = self._may_have_several(ended)
-        further = thorough and several
-        if further:
-            ended += [start_at(tau) for tau in strategy.further_tau_starts]
-            ended.append(search(*self._best_of_walk(objective)))
-        stage = Stage.FURTHER if further else Stage.HIGHEST
-        return replace(self._best(objective, [e for e in ended if e], stage), several=several)
-
-    def _best(self, objective: Objective, inside: list[Maximum], stage: Stage) -> Found:
-        """Return the highest of the maxima inside and of that at tau = 0."""
-        strategy, plain = self.strategy, self.plain()
-        best = _highest_of(inside, strategy.same_maximum)
-        at_zero = plain.maximum.contribution.value
-        if plain.slope <= 0.0 and (best is None or best.contribution.value <= at_zero):
-            return Found.of(plain.maximum, 0.0, stage)
-        assert best is not None  # with a positive slope no search ends at the boundary
-        tau = float(np.exp(best.theta[-1]))
-        values = [found.contribution.value for found in inside if found.converged]
-        lower = min(values, default=np.inf) < best.contribution.value - strategy.same_maximum
-        found = Found.of(best, tau, stage)
-        far = tau > strategy.implausible_tau and not self.problem.always_inside
-        if best.converged and (plain.slope <= 0.0 or lower) and far:
-            more = min(max(25, 4 * objective.nodes), MAX_NODES)
-            return found.doubted(Doubt.SEVERAL_MAXIMA, tau=tau, nodes=more)
-        return found
-
-    def _may_have_several(self, ended: list[Maximum | None]) -> bool:
-        """Whether there may be further maxima that are higher than those where searches ended."""
-        strategy, census, plain = self.strategy, self.problem.census, self.plain()
-        log_large = np.log(strategy.large_tau)
-        if any(e and (not e.converged or e.theta[-1] > log_large) for e in ended):
-            return True
-        if census.n > strategy.few_rows:
-            return False
-        few = census.mixed_groups < strategy.few_mixed_groups
-        uninformative = plain.least < strategy.enough_information
-        return (few and uninformative) or plain.information < strategy.near_separation
-
-    def _best_of_walk(self, objective: Objective) -> Start:
-        """Follow the coefficients over fixed values of tau; return the best pair."""
-        coefficients = self.plain().maximum.theta
-        best = (-np.inf, coefficients, 1.0)
-        for tau in self.strategy.tau_walk:
-            found = _maximise_at(
-                objective, coefficients, tau, max_iterations=self.strategy.steps_of_walk
-            )
+            at = found.contribution
+            assert isinstance(at, Profiled)  # which is what `evaluate` returns
             coefficients = found.theta
-            value = found.contribution.value
-            best = max(best, (value, coefficients, tau), key=lambda pair: pair[0])
-        return best[1:]
+            stations.append(Station(float(tau), coefficients, at.value, at.slope))
+        return stations
+
+    def _rises(self, evaluate: Evaluate, start: Array, moved: Array) -> bool:
+        """Whether another start is higher; no move is tried that leaves all reason."""
+        if np.max(np.abs(moved)) > LARGEST_COEFFICIENT:
+            return False
+        return evaluate(moved).value > evaluate(start).value
+
+    def _unbounded(self, last: Station, objective: Objective) -> Found:
+        """Return where the walk ended, while the likelihood still rose."""
+        theta = np.append(last.coefficients, np.log(last.tau))
+        found = maximise(objective, theta, max_iterations=0)
+        return Found(objective.nodes, found, last.tau, False, found.message, Stage.WALK)
+
+    # candidates ---------------------------------------------------------------------------------
+
+    def _best_of(
+        self, peaks: list[Found], nodes: int, walked: int, compared: tuple[Candidate, ...]
+    ) -> tuple[Candidate, tuple[Candidate, ...]]:
+        """Let a rule find its maxima from those of the walk; return that of the highest."""
+        p = self.problem.census.p
+        for peak in peaks:
+            if peak.tau == 0.0:
+                found: Found | None = self.local.at_zero(nodes, Stage.WALK)
+            elif peak.nodes == nodes:
+                found = peak
+            else:
+                found = self.local.from_start(nodes, (peak.coefficients(p), peak.tau), Stage.WALK)
+            if found is not None and not any(_same(found, c.found) for c in compared):
+                compared = (*compared, self._candidate(found, walked))
+        if not compared:
+            compared = (self._candidate(self.local.first(nodes), walked),)
+        converged = [c for c in compared if c.found.converged] or list(compared)
+        best = converged[0]
+        for candidate in converged[1:]:
+            if candidate.verdict.value > best.verdict.value + self.strategy.same_maximum:
+                best = candidate
+        return best, compared
+
+    def _is_at(self, candidate: Candidate, peak: FurtherMaximum) -> bool:
+        """Whether a maximum of the walk is that of a candidate."""
+        tau = candidate.found.tau
+        if tau == 0.0 or peak.tau == 0.0:
+            return tau == peak.tau
+        return bool(abs(np.log(tau / peak.tau)) < 0.5)
+
+    # more nodes ---------------------------------------------------------------------------------
+
+    def _is_enough(self, candidate: Candidate) -> bool:
+        """Return whether more nodes would change nothing that counts."""
+        verdict = candidate.verdict
+        if verdict.exact:
+            return True
+        near = verdict.resolves and verdict.largest_shift <= self.strategy.enough
+        return candidate.found.converged and near
+
+    def _with_more_nodes(
+        self, compared: tuple[Candidate, ...], rules: tuple[int, ...]
+    ) -> tuple[Candidate, ...]:
+        """Raise the number of nodes until it is enough; each search starts from the last."""
+        p = self.problem.census.p
+        while not self._is_enough(compared[-1]):
+            last = compared[-1]
+            nodes = self._next_rule(last, [k for k in rules if k > last.found.nodes])
+            if nodes is None:
+                break
+            start: Start = last.found.coefficients(p), last.found.tau
+            found = self.local.from_start(nodes, start, Stage.MORE_NODES)
+            if found is None:
+                found = self.local.at_zero(nodes, Stage.MORE_NODES)
+            compared = (*compared, self._candidate(found))
+        return compared
+
+    def _next_rule(self, last: Candidate, rules: list[int]) -> int | None:
+        """Return the first rule that is predicted to be enough, or the last; None without one."""
+        verdict = last.verdict
+        near = last.found.converged and not verdict.is_lost and verdict.nodes is not None
+        for nodes in rules:
+            if not near or not verdict.is_known or nodes >= (verdict.nodes or 0):
+                return nodes
+            if apart(last.estimate, verdict, nodes) <= 0.5 * self.strategy.enough:
+                return nodes
+        return rules[-1] if rules else None
 
 
-def _next_of(coefficients: Array, there: Contribution) -> Array:
-    """Return where Newton's method goes from some coefficients."""
-    return np.asarray(coefficients + np.linalg.solve(-there.hessian, there.gradient))
-
-
-def _maximise_at(objective: Objective, start: Array, tau: float, **options: Any) -> Maximum:
-    """Maximise over the coefficients at a fixed tau."""
-    return maximise(lambda beta: objective.at(beta, tau).of(COEFFICIENTS), start, **options)
-
-
-def _highest_of(found: list[Maximum], same: float) -> Maximum | None:
-    """Return the first of the highest maxima; one that converged, of those that are the same."""
-    best: Maximum | None = None
-    for other in found:
-        if best is None:
-            best = other
-            continue
-        gain = other.contribution.value - best.contribution.value
-        better_end = other.ending is Ending.MAXIMUM and best.ending is not Ending.MAXIMUM
-        if gain > (-same if better_end else same):
-            best = other
-    return best
+def _same(one: Found, two: Found) -> bool:
+    """Whether two searches with the same rule ended at the same maximum."""
+    if one.nodes != two.nodes:
+        return False
+    if one.tau == 0.0 or two.tau == 0.0:
+        return one.tau == two.tau
+    return bool(abs(np.log(one.tau / two.tau)) < 1e-4 and abs(one.value - two.value) < 1e-6)

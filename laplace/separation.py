@@ -9,7 +9,7 @@ from laplace.arguments import Array, quoted
 from laplace.contribution import COEFFICIENTS, AtZero, Contribution
 from laplace.families import Bernoulli, Poisson
 from laplace.newton import maximise
-from laplace.objective import Problem
+from laplace.objective import Problem, all_the_same
 from laplace.questions import Direction
 
 # A margin, or a weight, below this part of the largest is zero.
@@ -56,10 +56,37 @@ def check(problem: Problem) -> None:
     SeparationError
         If there is such a combination. The message and the attribute `direction` name it.
     """
+    found = _direction(problem)
+    if found is not None:
+        raise _error(problem, found)
+
+
+def check_variation(problem: Problem) -> None:
+    """Refuse outcomes that are all at the same end of their range, where X separates them.
+
+    An intercept does, and so does every column of one sign. A ridge penalty leaves constant columns
+    free.
+
+    Raises
+    ------
+    ValueError
+        If the outcomes are, and no finite maximum exists.
+    """
+    reason = all_the_same(problem.census)
+    if reason is None or problem.always_inside:
+        return
+    penalty = problem.penalty
+    if (not penalty.bounds_all) if penalty is not None else _direction(problem) is not None:
+        raise ValueError(
+            f"{reason}: the likelihood has no finite maximum; rows with other outcomes are needed"
+        )
+
+
+def _direction(problem: Problem) -> Direction | None:
+    """Return a direction that separates the outcomes; None where there is none."""
     single = len(problem.sites) == 1
     found = _of_single_place(problem) if single else _of_newtons_path(problem)
-    if found is not None and np.any(found.weights):
-        raise _error(problem, found)
+    return found if found is not None and np.any(found.weights) else None
 
 
 def _of_single_place(problem: Problem) -> Direction:

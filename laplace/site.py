@@ -37,6 +37,8 @@ from laplace.questions import (
 SOLVER_TOLERANCE = 1e-7
 # A digest has so many bytes: two of a million different ones are the same with probability 3e-8.
 DIGEST_BYTES = 8
+# A triangle with a larger ratio of its diagonal entries is inverted without a loss that counts.
+WELL_CONDITIONED = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,16 +277,20 @@ class Site:
         X, family = np.asarray(data.X, dtype=float), data.family
         eta = X @ beta + data.offset
         b_2 = family.b_2(eta)
-        q, own = self._weighted(view, beta)
-        if not np.array_equal(own, triangle):
-            q = _solved(triangle, np.sqrt(b_2)[:, None] * X)
+        diagonal = np.abs(np.diag(triangle))
+        if diagonal.min() > WELL_CONDITIONED * diagonal.max():
+            q = (np.sqrt(b_2)[:, None] * X) @ np.linalg.inv(triangle)
+        else:
+            q, own = self._weighted(view, beta)
+            if not np.array_equal(own, triangle):
+                q = _solved(triangle, np.sqrt(b_2)[:, None] * X)
         leverage = np.sum(q**2, axis=1)
         safe = np.where(b_2 > 0.0, b_2, 1.0)
         b_3, b_4 = family.b_3(eta) / safe, family.b_4(eta) / safe
         return Jeffreys(
             X.T @ (b_3 * leverage),
             X.T @ ((b_4 * leverage)[:, None] * X),
-            np.array([q.T @ ((b_3 * X[:, k])[:, None] * q) for k in range(data.p)]),
+            _products(b_3[:, None] * X, q),
         )
 
     # what two fits share ------------------------------------------------------------------------
@@ -420,6 +426,20 @@ def _decomposed(data: GroupedData, scale: Array) -> tuple[Array, Array]:
     """Return the QR decomposition of X / scale."""
     q, r = np.linalg.qr(data.X / scale)
     return np.asarray(q), np.asarray(r)
+
+
+def _products(X: Array, q: Array) -> Array:
+    """Return the sums of x_jk q_j q_j' over the rows j, for each column k; shape (p, p, p)."""
+    p = q.shape[1]
+    rows, columns = np.triu_indices(p)
+    sums = np.zeros((X.shape[1], len(rows)))
+    for first in range(0, len(X), ROWS_AT_A_TIME):
+        part = slice(first, first + ROWS_AT_A_TIME)
+        each = np.ascontiguousarray(q[part].T)
+        sums += X[part].T @ np.vstack([each[k] * each[k:] for k in range(p)]).T
+    products = np.empty((X.shape[1], p, p))
+    products[:, rows, columns] = products[:, columns, rows] = sums
+    return products
 
 
 def _solved(triangle: Array, rows: Array) -> Array:

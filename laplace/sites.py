@@ -62,6 +62,8 @@ class Sites:
     ----------
     rounds : int
         How many questions were put so far. A question goes to all places at once.
+    evaluations : int
+        How many of them asked for the log-likelihood.
     numbers : int
         How many numbers the places sent, all together.
     """
@@ -88,6 +90,11 @@ class Sites:
     def rounds(self) -> int:
         """How many questions were put so far."""
         return self._rounds.total()
+
+    @property
+    def evaluations(self) -> int:
+        """How many of them asked for the log-likelihood."""
+        return self._rounds[AskAt] + self._rounds[AskWithout]
 
     @property
     def numbers(self) -> int:

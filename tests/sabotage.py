@@ -72,7 +72,12 @@ ALTERATIONS = (
     Alteration(book("03_two_sites"), "modes at 0.1", "modes at 0.7", PROSE),
     Alteration(book("03_two_sites"), "a paper of 2022", "a paper of 2012", PROSE),
     Alteration(book("03_two_sites"), "does so ten times", "does so twelve times", PROSE),
-    Alteration(book("04_quadrature"), "Otherwise take about twice", "Otherwise take half", PROSE),
+    Alteration(
+        book("04_quadrature"),
+        "a hundredth of its standard error",
+        "a tenth of its standard error",
+        PROSE,
+    ),
     Alteration(book("05_monte_carlo"), "should be within 3 MCSE", "should be within 5 MCSE", PROSE),
     Alteration(book("05_monte_carlo"), "below 0.01.", "below 0.1.", PROSE),
     Alteration(book("06_real_data"), "# Three real data sets", "# Four real data sets", PROSE),

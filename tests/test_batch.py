@@ -25,7 +25,9 @@ def test_the_same_fits_in_the_same_order(workers: int) -> None:
 
 def test_designs_may_have_arguments_of_their_own() -> None:
     y, X, groups = DESIGNS[0]
-    (fit,) = laplace.fit_many([{"y": y, "X": X, "groups": groups, "names": ["one", "x"]}], tau=0.5)
+    (fit,) = laplace.fit_many(
+        [{"y": y, "X": X, "groups": groups, "names": ["one", "x"]}], tau=0.5, nodes=1
+    )
     assert list(fit.params.index) == ["one", "x"]
     assert fit.tau == 0.5
 
@@ -33,28 +35,28 @@ def test_designs_may_have_arguments_of_their_own() -> None:
 def test_refused_data_are_raised_or_returned() -> None:
     designs = [DESIGNS[0], SEPARATED]
     with pytest.raises(laplace.SeparationError, match="X separates y completely"):
-        laplace.fit_many(designs, tau=1)
-    fit, error = laplace.fit_many(designs, tau=1, errors="return")
+        laplace.fit_many(designs, tau=1, nodes=1)
+    fit, error = laplace.fit_many(designs, tau=1, errors="return", nodes=1)
     assert fit.converged
     assert isinstance(error, laplace.SeparationError)
 
 
 def test_no_warning_of_what_the_fit_says(recwarn: pytest.WarningsRecorder) -> None:
     groups = np.repeat(np.arange(10), 4)
-    (fit,) = laplace.fit_many([((groups % 2) * 1.0, np.ones((40, 1)), groups)])
+    (fit,) = laplace.fit_many([((groups % 2) * 1.0, np.ones((40, 1)), groups)], nodes=1)
     assert not fit.converged
     assert not recwarn.list
 
 
 def test_bad_designs() -> None:
     with pytest.raises(ValueError, match=r"errors must be 'raise' or 'return', got 'ignore'"):
-        laplace.fit_many(DESIGNS, errors="ignore")
+        laplace.fit_many(DESIGNS, errors="ignore", nodes=1)
     with pytest.raises(TypeError, match=r"designs must hold \(y, X, groups\) .* got int"):
-        laplace.fit_many([1])
+        laplace.fit_many([1], nodes=1)
     with pytest.raises(TypeError, match="got ndarray"):
-        laplace.fit_many([DESIGNS[0].X])
+        laplace.fit_many([DESIGNS[0].X], nodes=1)
     with pytest.raises(TypeError, match="designs must be a list of designs, got NoneType"):
-        laplace.fit_many(None)
+        laplace.fit_many(None, nodes=1)
     for workers in (0, "2", 1.5, True):
         with pytest.raises(ValueError, match="workers must be a number of processes, or -1, got"):
-            laplace.fit_many(DESIGNS, workers=workers)
+            laplace.fit_many(DESIGNS, workers=workers, nodes=1)

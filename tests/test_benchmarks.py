@@ -62,7 +62,7 @@ def test_the_data_are_of_the_model() -> None:
     assert abs(X[:, 1:].std() - 1.0) < 6 / math.sqrt(800_000)
     # the counts are Poisson but for their sum: 400 rows a group, six standard deviations of 20
     assert np.all(np.abs(np.bincount(groups, minlength=500) - 400) < 120)
-    fit = laplace.fit(y, X, groups)
+    fit = laplace.fit(y, X, groups, nodes=1)
     # tau is one; six standard errors
     assert abs(fit.tau - 1.0) < 6 * fit.bse["tau"]
 
@@ -95,7 +95,7 @@ def test_everybody_fits_the_same_data(measured: Path, name: str) -> None:
     if name != peers.OURS and (why := peers.missing(name, PACKAGES)):
         assert record["missing"] == why
         pytest.skip(why)
-    ours = laplace.fit(*TINY.draw(seed=3))
+    ours = laplace.fit(*TINY.draw(seed=3), nodes=1)
     assert min(record["seconds"]) > 0.0
     assert record["version"] == peers.installed()[peers.PEERS[name].package]
     # the same rows, coefficients in the same order: nobody is one standard error off, though

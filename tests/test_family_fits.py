@@ -235,9 +235,9 @@ def test_trials_are_rows() -> None:
 
 def test_single_trials_are_bernoulli() -> None:
     y, X, groups = many_groups(5)
-    bernoulli = laplace.fit(y, X, groups)
+    bernoulli = laplace.fit(y, X, groups, nodes=1)
     for trials in (1, np.array(1), np.ones(len(y)), [1] * len(y), pd.Series(1, range(len(y)))):
-        one = laplace.fit(y, X, groups, family="binomial", trials=trials)
+        one = laplace.fit(y, X, groups, family="binomial", trials=trials, nodes=1)
         np.testing.assert_allclose(one.theta, bernoulli.theta, rtol=1e-10)
         assert one.llf == pytest.approx(bernoulli.llf, rel=1e-13)
 
@@ -245,9 +245,14 @@ def test_single_trials_are_bernoulli() -> None:
 def test_one_number_of_trials_is_of_every_row() -> None:
     design = simulated("binomial", 4)
     y = np.minimum(design.y, 6.0)
-    one = laplace.fit(y, design.X, design.groups, family="binomial", trials=6)
+    one = laplace.fit(y, design.X, design.groups, family="binomial", trials=6, nodes=1)
     each = laplace.fit(
-        y, design.X, design.groups, family="binomial", trials=np.full(len(design.y), 6)
+        y,
+        design.X,
+        design.groups,
+        family="binomial",
+        trials=np.full(len(design.y), 6),
+        nodes=1,
     )
     assert one.llf == each.llf
     np.testing.assert_array_equal(one.beta, each.beta)

@@ -24,8 +24,8 @@ DATA = pd.DataFrame(
 
 
 def test_the_same_fit_as_from_arrays() -> None:
-    fit = laplace.fit_formula("y ~ age + dose", DATA, groups="ward")
-    base = laplace.fit(Y, X, GROUPS)
+    fit = laplace.fit_formula("y ~ age + dose", DATA, groups="ward", nodes=1)
+    base = laplace.fit(Y, X, GROUPS, nodes=1)
     assert list(fit.params.index) == ["Intercept", "age", "dose", "tau"]
     np.testing.assert_allclose(fit.params, base.params, rtol=1e-10)
     assert fit.llf == pytest.approx(base.llf, rel=1e-13)
@@ -42,43 +42,49 @@ def test_categories_interactions_and_polynomials() -> None:
 
 
 def test_no_intercept() -> None:
-    fit = laplace.fit_formula("y ~ age - 1", DATA, groups="ward", tau=1)
+    fit = laplace.fit_formula("y ~ age - 1", DATA, groups="ward", tau=1, nodes=1)
     assert list(fit.params.index) == ["age"]
 
 
 def test_successes_of_trials_on_the_left() -> None:
     herds = datasets.cbpp()
-    fit = laplace.fit_formula("incidence / size ~ period", herds, groups="herd")
+    fit = laplace.fit_formula("incidence / size ~ period", herds, groups="herd", nodes=1)
     design = np.column_stack([np.ones(len(herds)), *(herds["period"] == k for k in "234")])
     base = laplace.fit(
-        herds["incidence"], design, herds["herd"], family="binomial", trials=herds["size"]
+        herds["incidence"],
+        design,
+        herds["herd"],
+        family="binomial",
+        trials=herds["size"],
+        nodes=1,
     )
     assert fit.llf == pytest.approx(base.llf, rel=1e-12)
     np.testing.assert_allclose(fit.beta, base.beta, rtol=1e-9)
 
 
 def test_offset_and_groups_by_column_or_by_value() -> None:
-    by_name = laplace.fit_formula("y ~ dose", DATA, groups="ward", offset="shift")
-    by_value = laplace.fit_formula("y ~ dose", DATA, groups=GROUPS, offset=DATA["shift"])
+    by_name = laplace.fit_formula("y ~ dose", DATA, groups="ward", offset="shift", nodes=1)
+    by_value = laplace.fit_formula("y ~ dose", DATA, groups=GROUPS, offset=DATA["shift"], nodes=1)
     assert by_name.llf == pytest.approx(by_value.llf, rel=1e-13)
-    base = laplace.fit(Y, X[:, [0, 2]], GROUPS, offset=0.3 * X[:, 1])
+    base = laplace.fit(Y, X[:, [0, 2]], GROUPS, offset=0.3 * X[:, 1], nodes=1)
     assert by_name.llf == pytest.approx(base.llf, rel=1e-13)
 
 
 def test_poisson_by_name() -> None:
     counts = pd.read_csv(REFERENCE / "counts.csv")
-    fit = laplace.fit_formula("y ~ x1 + x2", counts, groups="group", family="poisson")
+    fit = laplace.fit_formula("y ~ x1 + x2", counts, groups="group", family="poisson", nodes=1)
     base = laplace.fit(
         counts["y"],
         np.column_stack([np.ones(len(counts)), counts[["x1", "x2"]]]),
         counts["group"],
         family="poisson",
+        nodes=1,
     )
     assert fit.llf == pytest.approx(base.llf, rel=1e-12)
 
 
 def test_predictions_take_the_columns_of_the_formula() -> None:
-    fit = laplace.fit_formula("y ~ arm * age", DATA, groups="ward", offset="shift")
+    fit = laplace.fit_formula("y ~ arm * age", DATA, groups="ward", offset="shift", nodes=1)
     np.testing.assert_allclose(fit.predict(DATA, "ward"), fit.predict(), rtol=1e-12)
     few = DATA.iloc[:3]
     by_hand = 1 / (1 + np.exp(-(fit.data.X[0] @ fit.beta + fit.data.offset[0])))
@@ -102,16 +108,16 @@ def test_missing_values_are_refused_with_the_rows() -> None:
         ValueError,
         match=r"values in row 4 \(and in 2 more places\) of data, in \['dose', 'ward'\]",
     ):
-        laplace.fit_formula("y ~ age + dose", holes, groups="ward")
-    fit = laplace.fit_formula("y ~ age + dose", holes, groups="ward", missing="drop")
+        laplace.fit_formula("y ~ age + dose", holes, groups="ward", nodes=1)
+    fit = laplace.fit_formula("y ~ age + dose", holes, groups="ward", missing="drop", nodes=1)
     kept = np.setdiff1d(np.arange(len(Y)), [4, 7, 9])
-    base = laplace.fit(Y[kept], X[kept], GROUPS[kept])
+    base = laplace.fit(Y[kept], X[kept], GROUPS[kept], nodes=1)
     assert fit.llf == pytest.approx(base.llf, rel=1e-12)
     assert fit.dropped == 3
     assert f"{len(kept)}, and 3 dropped for missing values" in str(fit.summary())
     values = DATA["shift"].where(DATA.index != 2)
     with pytest.raises(ValueError, match="missing values in row 2"):
-        laplace.fit_formula("y ~ age", DATA, groups="ward", offset=values)
+        laplace.fit_formula("y ~ age", DATA, groups="ward", offset=values, nodes=1)
 
 
 @pytest.mark.parametrize(
@@ -159,53 +165,55 @@ def test_bad_arguments(formula: object, options: dict, error: type[Exception], w
 
 def test_labels_of_rows_that_repeat_and_labels_that_differ() -> None:
     repeated = DATA.set_axis(np.zeros(len(Y), dtype=int))
-    base = laplace.fit_formula("y ~ age", DATA, groups="ward")
-    fit = laplace.fit_formula("y ~ age", repeated, groups=repeated["ward"])
+    base = laplace.fit_formula("y ~ age", DATA, groups="ward", nodes=1)
+    fit = laplace.fit_formula("y ~ age", repeated, groups=repeated["ward"], nodes=1)
     assert fit.llf == pytest.approx(base.llf, rel=1e-13)
     moved = DATA["ward"].set_axis(range(1, len(Y) + 1))
     with pytest.raises(ValueError, match="the index of groups differs from that of data"):
-        laplace.fit_formula("y ~ age", DATA, groups=moved)
+        laplace.fit_formula("y ~ age", DATA, groups=moved, nodes=1)
 
 
 def test_a_covariate_may_have_the_name_of_an_argument() -> None:
     holes = DATA.rename(columns={"age": "groups"})
     holes.loc[3, "groups"] = np.nan
     with pytest.raises(ValueError, match=r"values in row 3 of data, in \['groups'\]"):
-        laplace.fit_formula("y ~ groups", holes, groups=GROUPS)
+        laplace.fit_formula("y ~ groups", holes, groups=GROUPS, nodes=1)
 
 
 @pytest.mark.parametrize("text", ["str", "string", "string[pyarrow]", "large_string[pyarrow]"])
 def test_text_of_any_type_is_categories(text: str) -> None:
-    base = laplace.fit_formula("y ~ arm", DATA, groups="ward")
+    base = laplace.fit_formula("y ~ arm", DATA, groups="ward", nodes=1)
     data = DATA.astype({"arm": text, "ward": text})
-    fit = laplace.fit_formula("y ~ arm", data, groups="ward")
+    fit = laplace.fit_formula("y ~ arm", data, groups="ward", nodes=1)
     pd.testing.assert_series_equal(fit.params, base.params)
     np.testing.assert_array_equal(fit.predict(data, "ward"), base.predict(DATA, "ward"))
     data.loc[3, "arm"] = None
     with pytest.raises(ValueError, match="missing values in row 3"):
-        laplace.fit_formula("y ~ arm", data, groups="ward")
+        laplace.fit_formula("y ~ arm", data, groups="ward", nodes=1)
 
 
 def test_the_order_of_categories_is_kept() -> None:
     levels = sorted(set(DATA["arm"]), reverse=True)
     data = DATA.assign(arm=pd.Categorical(DATA["arm"], categories=levels))
-    fit = laplace.fit_formula("y ~ arm", data, groups="ward")
+    fit = laplace.fit_formula("y ~ arm", data, groups="ward", nodes=1)
     assert fit.params.index[1] == f"arm[T.{levels[1]}]"
 
 
 def test_names_in_backticks() -> None:
     data = DATA.rename(columns={"y": "got / well", "age": "age at entry"}).assign(**{"of all": 1})
-    base = laplace.fit_formula("y ~ age", DATA, groups="ward")
-    fit = laplace.fit_formula("`got / well` ~ `age at entry`", data, groups="ward")
+    base = laplace.fit_formula("y ~ age", DATA, groups="ward", nodes=1)
+    fit = laplace.fit_formula("`got / well` ~ `age at entry`", data, groups="ward", nodes=1)
     assert fit.llf == base.llf
-    fit = laplace.fit_formula("`got / well` / `of all` ~ `age at entry`", data, groups="ward")
+    fit = laplace.fit_formula(
+        "`got / well` / `of all` ~ `age at entry`", data, groups="ward", nodes=1
+    )
     assert fit.data.family.name == "binomial"
     assert fit.llf == pytest.approx(base.llf, rel=1e-13)
 
 
 def test_several_columns_make_a_group() -> None:
-    base = laplace.fit_formula("y ~ age", DATA, groups="ward")
+    base = laplace.fit_formula("y ~ age", DATA, groups="ward", nodes=1)
     pairs = DATA.assign(site=1)[["site", "ward"]]
     for groups in (list(pairs.itertuples(index=False, name=None)), pd.MultiIndex.from_frame(pairs)):
-        fit = laplace.fit_formula("y ~ age", DATA, groups=groups)
+        fit = laplace.fit_formula("y ~ age", DATA, groups=groups, nodes=1)
         assert fit.llf == pytest.approx(base.llf, rel=1e-13)

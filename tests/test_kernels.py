@@ -200,14 +200,14 @@ def test_rows_on_disk(tmp_path: Path) -> None:
     y, X, groups = sorted_rows()
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    fit = laplace.fit(y, mapped, groups)
+    fit = laplace.fit(y, mapped, groups, nodes=1)
     assert np.shares_memory(fit.data.X, mapped)
-    assert fit.llf == laplace.fit(y, X, groups).llf
+    assert fit.llf == laplace.fit(y, X, groups, nodes=1).llf
 
 
 def test_odd_arrays_give_the_same() -> None:
     y, X, groups = sorted_rows()
-    best = laplace.fit(y, X, groups)
+    best = laplace.fit(y, X, groups, nodes=1)
     wide = np.empty((len(y), 7))
     wide[:, ::2][:, :3] = X
     views = {
@@ -219,7 +219,9 @@ def test_odd_arrays_give_the_same() -> None:
         "list": X.tolist(),
     }
     for name, view in views.items():
-        np.testing.assert_allclose(laplace.fit(y, view, groups).params, best.params, err_msg=name)
+        np.testing.assert_allclose(
+            laplace.fit(y, view, groups, nodes=1).params, best.params, err_msg=name
+        )
 
 
 # Processes ---------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from enum import Enum
 
 import numpy as np
@@ -134,7 +136,87 @@ def test_sites_that_send_only_sums_give_the_same_fit() -> None:
     found = maximise(
         lambda theta: sum((part(theta) for part in parts[1:]), parts[0](theta)), np.zeros(4)
     )
-    fit = laplace.fit(y, X, groups)
+    fit = laplace.fit(y, X, groups, nodes=1)
     assert found.converged
     np.testing.assert_allclose(found.theta, fit.theta, rtol=1e-10)
     assert found.contribution.value == pytest.approx(fit.llf, rel=1e-13)
+
+
+# Rounding ----------------------------------------------------------------------------------------
+
+
+def of_large_terms(size: float) -> Callable[[np.ndarray], Contribution]:
+    """Return a concave function of two parameters whose value has lost its digits to large terms.
+
+    Its derivatives keep theirs, as those of a log-likelihood of large counts do.
+    """
+    maximum = np.array([0.3, -0.2])
+
+    def evaluate(theta: np.ndarray) -> Contribution:
+        gone = np.asarray(theta) - maximum
+        value = -0.5 * float(gone @ gone) - float(np.sum(gone**4))
+        value = (value + size) - size
+        gradient = -gone - 4.0 * gone**3
+        return Contribution(value, gradient, np.diag(-1.0 - 12.0 * gone**2))
+
+    return evaluate
+
+
+@pytest.mark.parametrize("size", [0.0, 1e6, 1e9, 1e12])
+def test_a_value_without_digits_is_maximised_by_its_gradient(size: float) -> None:
+    found = laplace.maximise(of_large_terms(size), np.zeros(2))
+    assert found.converged
+    np.testing.assert_allclose(found.theta, [0.3, -0.2], atol=1e-8)
+
+
+def test_a_gradient_without_digits_ends_in_rounding() -> None:
+    """Noise that is the same at the same point, as rounding is."""
+    exact = of_large_terms(0.0)
+
+    def evaluate(theta: np.ndarray) -> Contribution:
+        at = exact(theta)
+        noise = 1e-5 * np.sin(1e9 * np.asarray(theta))
+        return Contribution(at.value + 1e-5 * noise[0], at.gradient + noise, at.hessian)
+
+    found = laplace.maximise(evaluate, np.zeros(2))
+    assert found.converged
+    assert found.ending is Ending.ROUNDING
+    distance = float(re.search(r"within about (\S+) standard errors", found.message).group(1))
+    assert 1e-7 < distance < 1e-4
+    assert np.max(np.abs(found.theta - [0.3, -0.2])) < 1e-4
+
+
+def test_a_value_that_does_not_rise_far_from_a_maximum_is_no_rounding() -> None:
+    """The gradient is wrong: no step along it raises the value."""
+
+    def evaluate(theta: np.ndarray) -> Contribution:
+        return Contribution(-float(theta[0]), np.array([1.0]), np.array([[-1.0]]))
+
+    found = laplace.maximise(evaluate, np.zeros(1))
+    assert found.ending is Ending.NO_RISE
+    assert not found.converged
+
+
+@pytest.mark.parametrize("mean", [1e6, 1e7, 5e8])
+@pytest.mark.parametrize("family", ["poisson", "binomial"])
+def test_large_counts_converge_and_have_profiles(family: str, mean: float) -> None:
+    """The estimates against those of the same rates in a thousandth of the counts' precision."""
+    for seed in range(4):
+        r = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(50), 10)
+        X = np.c_[np.ones(500), r.normal(size=500)]
+        eta = 0.3 * X[:, 1] + 0.5 * r.normal(size=50)[groups]
+        if family == "poisson":
+            rows = {"y": r.poisson(mean * np.exp(eta)).astype(float)}
+        else:
+            rows = {"y": r.binomial(int(mean), 1 / (1 + np.exp(-eta))).astype(float)}
+            rows["trials"] = np.full(500, mean)
+        fit = laplace.fit(**rows, X=X, groups=groups, family=family)
+        assert fit.converged
+        assert fit.message.startswith("converged")
+        # the slope is known to its standard error, and tau to that of 50 groups
+        assert abs(fit.beta[1] - 0.3) < 5 * fit.bse["x1"]
+        assert abs(fit.tau - 0.5) < 4 * fit.bse["tau"]
+        wald, profile = fit.conf_int(), fit.conf_int(method="profile")
+        scale = fit.bse.to_numpy()[:, None]
+        assert np.max(np.abs(wald - profile).to_numpy()[:2] / scale[:2]) < 0.2

@@ -122,6 +122,7 @@ def test_random_designs_at_three_places() -> None:
         ):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", laplace.ConvergenceWarning)
+                warnings.simplefilter("ignore", laplace.ApproximationWarning)
                 try:
                     ends.append(fit())
                 except ValueError as error:
@@ -202,14 +203,14 @@ def test_refusals_come_from_answers_alone(three: Hospitals, one: Hospitals) -> N
     rare = np.column_stack([rows["X"], np.asarray(rows["y"]) * (np.arange(len(X)) % 7 == 0)])
     for places in (three, one):
         with pytest.raises(ValueError, match=words):
-            laplace.fit_sites(places({**rows, "X": X}))
+            laplace.fit_sites(places({**rows, "X": X}), nodes=1)
         with pytest.raises(
             laplace.SeparationError, match="X separates y: 1\\*x10 is never"
         ) as said:
-            laplace.fit_sites(places({**rows, "X": rare}))
+            laplace.fit_sites(places({**rows, "X": rare}), nodes=1)
         assert not said.value.complete
         with pytest.raises(ValueError, match="y is 1 in every row: the likelihood has no finite"):
-            laplace.fit_sites(places({**rows, "y": np.ones(len(X))}))
+            laplace.fit_sites(places({**rows, "y": np.ones(len(X))}), nodes=1)
         count = int(np.sum(rare[:, -1]))
         assert f"not zero in {count} of {len(X)} rows" in str(said.value)
 
@@ -228,26 +229,26 @@ def test_nearly_collinear_columns(three: Hospitals) -> None:
 def test_compare_by_digests_and_sketches(three: Hospitals) -> None:
     rows = arrays("10x30")
     fewer = {**rows, "X": rows["X"][:, :4]}
-    small, large = (laplace.fit_sites(three(r)) for r in (fewer, rows))
-    truth = laplace.fit(**fewer).compare(laplace.fit(**rows))
+    small, large = (laplace.fit_sites(three(r), nodes=1) for r in (fewer, rows))
+    truth = laplace.fit(**fewer, nodes=1).compare(laplace.fit(**rows, nodes=1))
     assert small.compare(large).pvalue == pytest.approx(truth.pvalue, rel=1e-9)
     other = np.array(rows["y"])
     other[17] = 1.0 - other[17]
-    moved = laplace.fit_sites(three({**rows, "y": other}))
+    moved = laplace.fit_sites(three({**rows, "y": other}), nodes=1)
     with pytest.raises(ValueError, match=r"different data: y differs at site \d"):
         small.compare(moved)
     strange = {**rows, "X": np.column_stack([rows["X"][:, :3], np.sin(np.arange(300.0))])}
     with pytest.raises(ValueError, match="column 'x3' of the smaller is no combination"):
-        laplace.fit_sites(three(strange)).compare(large)
+        laplace.fit_sites(three(strange), nodes=1).compare(large)
     labels = {**rows, "groups": np.array([f"ward {g}" for g in rows["groups"]])}
     with pytest.raises(ValueError, match="the models are the same"):
-        laplace.fit_sites(three(labels)).compare(large)
+        laplace.fit_sites(three(labels), nodes=1).compare(large)
 
 
 def test_rows_are_asked_of_their_site(three: Hospitals) -> None:
     rows = arrays("cbpp")
     sites = at_places(rows, 3)
-    fit, together = laplace.fit_sites(sites), laplace.fit(**rows)
+    fit, together = laplace.fit_sites(sites, nodes=1), laplace.fit(**rows, nodes=1)
     effects = pd.concat([site.random_effects(fit) for site in sites]).sort_index()
     np.testing.assert_allclose(effects, together.random_effects, rtol=1e-9)
     parts = split(rows, 3)
@@ -276,9 +277,9 @@ def test_rounds_and_numbers_are_on_the_record() -> None:
     rows = arrays("toenail")
     sites = Sites(at_places(rows, 5))
     fit = laplace.fit_sites(sites, nodes=1)
-    assert fit.rounds == sites.rounds <= 15
+    assert fit.rounds == sites.rounds <= 16  # one of them for the verdict
     summary = str(fit.summary())
-    assert sites.rounds <= fit.rounds + 2
+    assert sites.rounds <= fit.rounds + 1
     assert f"5, which were asked {sites.rounds} times and sent {sites.numbers} numbers" in summary
     p = 4
     assert sites.numbers > fit.rounds * 5 * (p + 1)
@@ -295,11 +296,13 @@ def test_ask_may_be_any_map() -> None:
 
     rows = arrays("cbpp")
     parts = at_places(rows, 3)
-    fit = laplace.fit_sites(Sites(parts, ask=ask))
+    fit = laplace.fit_sites(Sites(parts, ask=ask), nodes=1)
     assert len(asked) == fit.rounds
-    assert distance(laplace.fit(**rows), fit) <= 1e-10
+    assert distance(laplace.fit(**rows, nodes=1), fit) <= 1e-10
     with pytest.raises(ValueError, match="3 sites were asked, but 2 answers came back"):
-        laplace.fit_sites(Sites(parts, ask=lambda parts, q: [p.answer(q) for p in parts[:2]]))
+        laplace.fit_sites(
+            Sites(parts, ask=lambda parts, q: [p.answer(q) for p in parts[:2]]), nodes=1
+        )
 
 
 def test_answers_do_not_depend_on_what_was_asked_before() -> None:
@@ -339,7 +342,7 @@ def test_sites_that_disagree_are_named(changes: dict[str, Any], words: str) -> N
         [herds(0, names=names), herds(1, **{"names": names, **changes})], names=["A", "B"]
     )
     with pytest.raises(ValueError, match=f"A and B have .*{words}"):
-        laplace.fit_sites(sites)
+        laplace.fit_sites(sites, nodes=1)
 
 
 def test_a_group_at_two_places_is_refused() -> None:
@@ -356,7 +359,7 @@ def test_a_group_at_two_places_is_refused() -> None:
         for w in (half, ~half)
     ]
     with pytest.raises(ValueError, match="site 1 and site 2 have rows of the same group"):
-        laplace.fit_sites(parts)
+        laplace.fit_sites(parts, nodes=1)
 
 
 def by_formula(formula: str, *frames: pd.DataFrame) -> list[laplace.Site]:
@@ -367,18 +370,20 @@ def test_formulas_over_places() -> None:
     data = datasets.contraception()
     here = data["district"] < 25
     frames = data[here], data[~here]
-    fit = laplace.fit_sites(by_formula("use ~ age + np.exp(age / 10) + urban", *frames))
-    together = laplace.fit_formula("use ~ age + np.exp(age / 10) + urban", data, "district")
+    fit = laplace.fit_sites(by_formula("use ~ age + np.exp(age / 10) + urban", *frames), nodes=1)
+    together = laplace.fit_formula(
+        "use ~ age + np.exp(age / 10) + urban", data, "district", nodes=1
+    )
     assert distance(together, fit) <= 1e-10
     for term in ("scale(age)", "poly(age, 2)", "bs(age, df=4)", "I(age - age.mean())"):
         with pytest.raises(ValueError, match="would take constants from the rows of each site"):
-            laplace.fit_sites(by_formula(f"use ~ {term}", *frames))
-        assert laplace.fit_sites(by_formula(f"use ~ {term}", data)).converged
+            laplace.fit_sites(by_formula(f"use ~ {term}", *frames), nodes=1)
+        assert laplace.fit_sites(by_formula(f"use ~ {term}", data), nodes=1).converged
     renamed = frames[1].assign(urban=frames[1]["urban"].cat.rename_categories({"N": "rural"}))
     with pytest.raises(
         ValueError, match=r"code a category differently: urban with the levels N, Y"
     ):
-        laplace.fit_sites(by_formula("use ~ urban", frames[0], renamed))
+        laplace.fit_sites(by_formula("use ~ urban", frames[0], renamed), nodes=1)
 
 
 @pytest.mark.parametrize(
@@ -391,7 +396,7 @@ def test_formulas_over_places() -> None:
 )
 def test_what_is_no_site_is_refused(sites: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        laplace.fit_sites(sites)
+        laplace.fit_sites(sites, nodes=1)
 
 
 def test_a_census_of_parts_is_that_of_the_whole() -> None:

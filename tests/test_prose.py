@@ -16,7 +16,8 @@ import pytest
 
 from compendium import datasets, published, simulate, validation
 from compendium.study import METHODS, SCENARIOS, Study
-from laplace import derivatives, estimate, quadrature
+from laplace import derivatives, quadrature
+from laplace.strategy import STRATEGY
 
 ROOT = Path(__file__).resolve().parents[1]
 REVIEWED = tomllib.loads((ROOT / "tests" / "prose.toml").read_text(encoding="utf-8"))
@@ -193,9 +194,9 @@ def test_random_designs_of_the_chapter() -> None:
 
 
 def test_what_auto_accepts() -> None:
-    assert estimate.AUTO_TOLERANCE == 0.01
+    assert STRATEGY.enough == 0.01
     said("notebooks/04_quadrature.ipynb", "by more than a hundredth of its standard error")
-    assert f"below {estimate.AUTO_TOLERANCE:g}." in said("notebooks/05_monte_carlo.ipynb", "auto")
+    assert f"below {STRATEGY.enough:g}." in said("notebooks/05_monte_carlo.ipynb", "auto")
 
 
 def test_sizes_of_the_study() -> None:

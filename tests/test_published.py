@@ -38,7 +38,7 @@ def test_the_replay_is_not_a_maximum() -> None:
     data = published.two_sites()
     score = laplace.loglik(*data, PRINTED, 1.0).gradient[:-1]
     assert np.max(np.abs(score)) == pytest.approx(0.476, abs=5e-4)
-    fit = laplace.fit(*data, tau=1)
+    fit = laplace.fit(*data, tau=1, nodes=1)
     assert np.max(np.abs(fit.beta - PRINTED)) == pytest.approx(0.139, abs=5e-4)
 
 
@@ -46,7 +46,7 @@ def test_the_replay_is_not_a_maximum() -> None:
 def test_with_every_error_corrected_it_is_the_maximum(tau: float) -> None:
     data = published.two_sites(rows_per_site=200, covariates=3)
     corrected = published.fit(*data, tau=tau, correct="all")
-    truth = laplace.fit(*data, tau=tau)
+    truth = laplace.fit(*data, tau=tau, nodes=1)
     assert corrected.converged
     np.testing.assert_allclose(corrected.beta, truth.beta, rtol=1e-9)
     modes = truth.random_effects["mode"]
@@ -87,7 +87,7 @@ def test_every_error_changes_a_formula() -> None:
 def test_the_sign_alone_decides_at_tau_one() -> None:
     """At tau = 1 the score has one error; the others change the path, not where it ends."""
     data = published.two_sites()
-    truth = laplace.fit(*data, tau=1).beta
+    truth = laplace.fit(*data, tau=1, nodes=1).beta
     sign_corrected = published.fit(*data, correct="third_derivatives")
     np.testing.assert_allclose(sign_corrected.beta, truth, rtol=1e-9)
     for error in ERRORS.keys() - {"third_derivatives"}:

@@ -24,8 +24,18 @@ FLOORS = {
     "seam": ["questions", "messages", "sites"],
     "engine": ["kernels", "plan", "grouped", "likelihood", "design", "site"],
     "fit": [
-        *("newton", "basis", "penalties", "objective", "separation", "search", "estimate"),
-        *("profile", "ratio", "summary", "prediction", "result"),
+        *("newton", "basis", "penalties", "objective", "separation", "strategy", "local"),
+        *(
+            "estimate",
+            "verdict",
+            "search",
+            "parameters",
+            "profile",
+            "ratio",
+            "summary",
+            "prediction",
+            "result",
+        ),
     ],
     "doors": ["fit", "formula", "simulate", "batch"],
 }

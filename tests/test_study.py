@@ -70,7 +70,7 @@ def test_the_rows_are_what_the_fits_give(unbroken):
     import laplace
 
     study = Study(**STUDY)
-    fit = laplace.fit(*study.data(SMALL, 31))
+    fit = laplace.fit(*study.data(SMALL, 31), nodes=1)
     rows = unbroken[(unbroken["scenario"] == SMALL) & (unbroken["replicate"] == 31)]
     rows = rows[rows["method"] == "laplace"].set_index("estimand")
     # 17 significant bits are kept: half a unit is 2^-17 of the number at most

@@ -15,7 +15,9 @@ COLUMNS = ["rows", "groups", "tau", "outcome", "parameter", "predicted", "actual
 def test_the_shift_is_predicted(nodes: int) -> None:
     """The parameter that moves most, on other designs than those of the chapter on quadrature."""
     shifts = predicted_shifts(250, nodes=nodes, seed=11)
-    assert set(shifts["outcome"]) <= {"compared", "tau = 0", "no shift", "no estimate"}
+    assert set(shifts["outcome"]) <= {
+        *("compared", "tau = 0", "elsewhere", "no shift", "no estimate"),
+    }
     compared = shifts[shifts["outcome"] == "compared"]
     assert len(compared) >= 200
     ratio = compared["ratio"]
@@ -34,7 +36,7 @@ def test_each_row_is_what_it_says() -> None:
     for number, row in shifts.iterrows():
         data, tau = random_design(3, number)
         assert (row["rows"], row["groups"], row["tau"]) == (len(data.y), data.groups.max() + 1, tau)
-        fit, best = laplace.fit(*data), laplace.fit(*data, nodes=25)
+        fit, best = laplace.fit(*data, nodes=1), laplace.fit(*data, nodes=25)
         assert (row["outcome"] == "tau = 0") == (fit.boundary or best.boundary)
         if row["outcome"] == "compared":
             assert row["predicted"] == fit.approximation_error()[row["parameter"]]

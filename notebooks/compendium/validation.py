@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from laplace.fit import ConvergenceWarning, fit
+from laplace.fit import ApproximationWarning, ConvergenceWarning, fit
 from laplace.simulate import Simulated, random_intercepts
 
 __all__ = ["predicted_shifts", "random_design"]
@@ -67,7 +67,8 @@ def predicted_shifts(
     -------
     DataFrame
         A row a design: `rows`, `groups` and the true `tau`; `outcome`, which is ``"compared"``,
-        ``"tau = 0"`` where one of the fits is on the boundary, ``"no shift"`` where they agree to
+        ``"tau = 0"`` where one of the fits is on the boundary, ``"elsewhere"`` where the fit itself
+        says that its maximum is not that of the likelihood, ``"no shift"`` where they agree to
         1e-9 standard errors, or ``"no estimate"`` where one is refused or did not converge; and
         where compared `parameter`, the one that moves most, its
         `predicted` and `actual` shift in standard errors, log tau for tau, and their `ratio`.
@@ -86,6 +87,7 @@ def _compare(seed: int, number: int, nodes: int, reference_nodes: int) -> dict[s
     }
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ApproximationWarning)
             warnings.simplefilter("error", ConvergenceWarning)
             result = fit(data.y, data.X, data.groups, nodes=nodes)
             best = fit(data.y, data.X, data.groups, nodes=reference_nodes)
@@ -93,6 +95,8 @@ def _compare(seed: int, number: int, nodes: int, reference_nodes: int) -> dict[s
         return {**about, "outcome": "no estimate"}
     if result.boundary or best.boundary:
         return {**about, "outcome": "tau = 0"}
+    if result.verdict.is_lost or result.verdict.elsewhere is not None:
+        return {**about, "outcome": "elsewhere"}
     scale = np.append(result.bse.iloc[:-1], result.bse["tau"] / result.tau)
     actual = (best.theta - result.theta) / scale
     most = int(np.argmax(np.abs(actual)))
