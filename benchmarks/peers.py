@@ -116,7 +116,7 @@ def statsmodels(data: Data, threads: int) -> Fit:
 
 
 PEERS = {
-    OURS: Peer("laplace", "laplace-glmm", "Laplace, `laplace.fit` as it comes", ours, True),
+    OURS: Peer("laplace", "laplace-glmm", "Laplace, `laplace.fit` with `nodes=1`", ours, True),
     "gpboost": Peer(
         "GPBoost",
         "gpboost",

@@ -21,12 +21,13 @@ rows = pytest.mark.parametrize("data", ROWS.values(), ids=ROWS)
 
 
 @rows
-def test_fit(benchmark: Any, data: Any) -> None:
-    assert benchmark(laplace.fit, *data).converged
+@pytest.mark.parametrize("nodes", [1, "auto"])
+def test_fit(benchmark: Any, data: Any, nodes: Any) -> None:
+    assert benchmark(laplace.fit, *data, nodes=nodes).converged
 
 
 def test_fit_of_the_published_size(benchmark: Any) -> None:
-    assert benchmark(laplace.fit, *PUBLISHED_SIZE.draw(seed=1), tau=1.0).converged
+    assert benchmark(laplace.fit, *PUBLISHED_SIZE.draw(seed=1), tau=1.0, nodes=1).converged
 
 
 @rows
@@ -47,5 +48,5 @@ def test_checks_and_sorting(benchmark: Any, data: Any) -> None:
 def test_other_families(benchmark: Any, family: str) -> None:
     y, X, groups = SMALL
     trials = 1 if family == "binomial" else None
-    found = benchmark(laplace.fit, y, X, groups, family=family, trials=trials)
+    found = benchmark(laplace.fit, y, X, groups, family=family, trials=trials, nodes=1)
     assert found.converged

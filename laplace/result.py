@@ -72,10 +72,6 @@ class Fit(Parameters):
         How many of them asked for the log-likelihood and its derivatives.
     stages : tuple of str
         The stages of the search that were used, in their order, as `laplace.search` names them.
-    candidates : DataFrame
-        The maxima that were compared, a row each in the order in which they were found: the stage,
-        nodes, tau, whether it converged, the log-likelihood (with the penalty, if there is one),
-        and by how much the reference rule puts it below the one that was returned.
     other_maxima : tuple
         Further maxima of the likelihood by the reference rule, which are lower: `tau` and `value`.
     """
@@ -93,7 +89,6 @@ class Fit(Parameters):
     rounds: int
     evaluations: int
     stages: tuple[str, ...]
-    candidates: pd.DataFrame
     other_maxima: tuple[FurtherMaximum, ...]
     _result: Result = field(kw_only=True)
     # what holds the rows, where they are at one site, and it is here
@@ -128,7 +123,6 @@ class Fit(Parameters):
             rounds=problem.sites.rounds,
             evaluations=evaluations,
             stages=result.stages,
-            candidates=result.table(),
             other_maxima=result.others,
             _result=result,
             _site=site,
@@ -137,6 +131,16 @@ class Fit(Parameters):
     @property
     def _estimate(self) -> Estimate:
         return self._result.candidate.estimate
+
+    @property
+    def candidates(self) -> pd.DataFrame:
+        """The maxima that were compared, a row each in the order in which they were found.
+
+        Columns are the stage, the number of nodes, tau, whether it converged, the log-likelihood
+        (with the penalty, if there is one), and by how much the reference rule puts it below the
+        one that was returned.
+        """
+        return self._result.table()
 
     @property
     def verdict(self) -> Verdict:
