@@ -63,8 +63,13 @@ class Problem:
             typical = self.family.typical(share)
         return typical if np.isfinite(typical) else 0.0
 
-    def objective(self, nodes: int) -> Objective:
-        """Return what is maximised with a number of nodes."""
+    def objective(self, nodes: int, every: int = 1) -> Objective:
+        """Return what is maximised with a number of nodes; of one of so many groups, where asked.
+
+        Of some groups, the penalty is left out.
+        """
+        if every > 1:
+            return self.likelihood(nodes, every)
         return Objective(self.sites, self.basis, nodes, self.penalty)
 
     def likelihood(self, nodes: int, every: int = 1) -> Objective:

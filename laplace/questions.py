@@ -52,7 +52,7 @@ class View:
     Attributes
     ----------
     every : int
-        Only every so many-th group is meant; 1 is all of them.
+        Only one of so many groups is meant, spread over all of them; 1 is all of them.
     rows : int
         At most so many rows of each group, evenly spaced; 0 is all of them.
     triangle : ndarray of shape (p, p) or None

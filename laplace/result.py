@@ -380,7 +380,8 @@ class Fit(Parameters):
         reason = self.verdict.reason(self._names)
         if reason is None:
             return None
-        if self.nodes < max(STRATEGY.rules):
+        automatic = self._result.rules == STRATEGY.rules
+        if not automatic and self.nodes < max(STRATEGY.rules):
             advice = "fit with nodes='auto'"
         elif self.tau_is_free:
             advice = "fix tau, or use groups of more rows"

@@ -19,7 +19,8 @@ verdict            Always: one evaluation at the estimate by a reference rule (`
 walk               Where there is doubt: the maximum over the coefficients is followed over values
                    of tau by the reference rule, and the search begins again at each maximum found.
 more nodes         With ``nodes="auto"``: until no parameter is predicted to move by more than
-                   ``enough`` = 0.01 standard errors.
+                   ``enough`` = 0.01 standard errors, and none of these is off by a factor of more
+                   than ``enough_ratio`` = 1.05.
 =================  ================================================================================
 
 There is doubt where
@@ -33,9 +34,10 @@ There is doubt where
   than ``enough_information`` = 4 of its intercept, in sums of b'';
 - X nearly separates the outcomes of at most ``few_rows`` rows: some coefficient keeps less than
   ``near_separation`` = 0.05 of the information that a regression on nothing has;
-- groups are unequal: one tells at least ``telling`` = 20 of its intercept, and ``unequal`` = 20
-  times as much as another. Then the large groups may agree where the small ones vary, and the
-  likelihood itself may have a maximum for each.
+- groups are unequal: one tells at least ``telling`` = 2 of its intercept, and ``unequal`` = 6
+  times as much as another; and one quick look along tau, with one node, does not see the maximum
+  found alone. The large groups may agree where the small ones vary, and the likelihood itself may
+  have a maximum for each. (For normal outcomes no less than six times will do.)
 
 The maximum is looked for by the likelihood, and found by the rule: the walk is by a reference with
 many nodes, ``reference_rules``, and the rule that was asked for starts from the maxima of the
@@ -55,13 +57,15 @@ from laplace.arguments import Array
 from laplace.contribution import COEFFICIENTS, Contribution, Evaluate
 from laplace.estimate import Estimate, estimate_of
 from laplace.local import Found, LocalSearch, Plain, Stage, Start
-from laplace.newton import Maximum, maximise
+from laplace.newton import Maximum, maximise, newton_step
 from laplace.objective import Objective, Problem
 from laplace.strategy import STRATEGY, Strategy
 from laplace.verdict import REFERENCE_NODES, FurtherMaximum, Verdict, apart, judge, reference_nodes
 
 # Of an orthogonal column, whose mean square is one: no walk goes beyond.
 LARGEST_COEFFICIENT = 1e3
+# And no quick look goes further than this from one tau to the next.
+LONGEST_PROBE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,8 @@ class Result:
         The fit without random intercepts, where the search made it.
     nearly : ndarray or None
         Otherwise, coefficients of the orthogonal columns near that.
+    rules : tuple of int
+        The numbers of nodes that it was to try.
     """
 
     candidate: Candidate
@@ -96,6 +102,7 @@ class Result:
     others: tuple[FurtherMaximum, ...]
     plain: Plain | None
     nearly: Array | None
+    rules: tuple[int, ...]
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -188,21 +195,24 @@ class Search:
 
     def run(self, rules: tuple[int, ...]) -> Result:
         """Return the maximum of the first rule that is enough, or of the last."""
+        asked = rules
         first = self._candidate(self.local.first(rules[0]))
         if self.problem.tau == 0.0:
-            return self._result(first, (first,))
+            return self._result(first, (first,), asked)
         compared: tuple[Candidate, ...] = (first,)
         walked = self._walk_rule(first)
         if walked is None:
             compared = self._with_more_nodes(compared, rules)
             walked = self._walk_rule(compared[-1])
         if walked is None:
-            return self._result(compared[-1], compared)
+            return self._result(compared[-1], compared, asked)
         peaks = self._peaks(walked)
         if len(rules) > 1 and peaks and self._is_at(compared[-1], self._peak(peaks[0])):
             # the walk confirms where the search has come to
             compared = self._with_more_nodes(compared, rules)
-            return self._with_peaks(compared[-1], compared, peaks)
+            return self._with_peaks(compared[-1], compared, asked, peaks)
+        if peaks:
+            walked = max(walked, peaks[0].nodes)
         if len(rules) > 1:
             rules = tuple(k for k in rules if k >= min(walked, REFERENCE_NODES))
         # all are compared by the rule of the walk
@@ -213,7 +223,7 @@ class Search:
         if len(rules) > 1 and not self._is_enough(best):
             more = self._with_more_nodes((best,), rules)
             best, compared = more[-1], compared + more[1:]
-        return self._with_peaks(best, compared, peaks)
+        return self._with_peaks(best, compared, asked, peaks)
 
     def _peak(self, found: Found) -> FurtherMaximum:
         """Return a maximum of the walk in the columns of X."""
@@ -223,21 +233,39 @@ class Search:
         )
 
     def _with_peaks(
-        self, best: Candidate, compared: tuple[Candidate, ...], peaks: list[Found]
+        self,
+        best: Candidate,
+        compared: tuple[Candidate, ...],
+        rules: tuple[int, ...],
+        peaks: list[Found],
     ) -> Result:
         """Return the result, in view of the maxima of the walk."""
         known = tuple(self._peak(found) for found in peaks)
-        best = replace(best, verdict=best.verdict.compared(known))
+        reference = reference_nodes(best.found.nodes)
+        if peaks and reference is not None and peaks[0].nodes >= reference:
+            value = self._value_by(peaks[0].nodes, best)
+            best = replace(best, verdict=best.verdict.compared(known, value))
         others = tuple(peak for peak in known if not self._is_at(best, peak))
-        return self._result(best, compared, others)
+        return self._result(best, compared, rules, others)
+
+    def _value_by(self, nodes: int, candidate: Candidate) -> float:
+        """Return what a rule has at a candidate; rules are never compared with each other."""
+        found, verdict = candidate.found, candidate.verdict
+        if found.tau == 0.0 or found.nodes == nodes:
+            return found.value
+        if verdict.nodes == nodes:
+            return verdict.value
+        coefficients = found.coefficients(self.problem.census.p)
+        return self.problem.objective(nodes).at(coefficients, found.tau).value
 
     def _result(
         self,
         best: Candidate,
         compared: tuple[Candidate, ...],
+        rules: tuple[int, ...],
         others: tuple[FurtherMaximum, ...] = (),
     ) -> Result:
-        return Result(best, compared, others, self.local.known, self.local.nearly)
+        return Result(best, compared, others, self.local.known, self.local.nearly, rules)
 
     def _candidate(self, found: Found, reference: int | None = None) -> Candidate:
         """Judge what was found, by a given reference or by that of its own number of nodes."""
@@ -264,22 +292,56 @@ class Search:
     def _walk_rule(self, candidate: Candidate) -> int | None:
         """Return with how many nodes to walk over tau; None where there is no doubt."""
         strategy, found, verdict = self.strategy, candidate.found, candidate.verdict
-        n = self.problem.census.n
         doubt = (
             self._has_signs(found)
             or verdict.is_lost
             or (verdict.distance > strategy.far_by_reference and not verdict.is_doubtful)
         )
         if doubt:
-            nodes = next(k for rows, k in strategy.reference_rules if n <= rows)
-            return max(nodes, reference_nodes(found.nodes) or found.nodes)
-        return max(strategy.rule_for_unequal, found.nodes) if self._unequal() else None
+            return max(self._reference_rule(), reference_nodes(found.nodes) or found.nodes)
+        disagree = self._unequal() and not self._probe_confirms(found)
+        return max(strategy.rule_for_unequal, found.nodes) if disagree else None
 
     def _unequal(self) -> bool:
         """Return whether some groups tell so much more than others that they may disagree."""
         strategy, signs = self.strategy, self.local.signs()
         enough = signs.most >= max(strategy.telling, strategy.unequal * signs.least)
         return self.problem.tau is None and enough
+
+    def _probe_confirms(self, found: Found) -> bool:
+        """Return whether one quick look along tau sees the maximum found, and no other.
+
+        At each value of tau the derivatives with one node are taken once, where the coefficients
+        are predicted to be from the last value; the slope in log tau is corrected by the Newton
+        step that is left.
+        """
+        strategy, p, plain = self.strategy, self.problem.census.p, self.local.plain()
+        many = self.problem.census.m // strategy.groups_of_reference
+        one_place = len(self.problem.sites) == 1
+        objective = self.problem.objective(1, max(many, 1) if one_place else 1)
+        taus, beta = self._taus(), plain.maximum.theta
+        step_of_log = float(np.log(taus[1] / taus[0]))
+        slopes = []
+        for tau in taus:
+            at = objective.at(beta, float(tau))
+            inner, _ = newton_step(at.of(COEFFICIENTS))
+            cross = at.hessian[:p, p]
+            along, _ = newton_step(
+                Contribution(0.0, cross, at.hessian[:p, :p])  # how they move with log tau
+            )
+            inner = np.clip(inner, -LONGEST_PROBE, LONGEST_PROBE)
+            slopes.append(float(at.gradient[p] + cross @ inner))
+            beta = beta + np.clip(inner + step_of_log * along, -LONGEST_PROBE, LONGEST_PROBE)
+        rises = np.array(slopes) > 0.0
+        tops = np.flatnonzero(rises[:-1] & ~rises[1:])
+        if rises[-1]:
+            return False
+        if found.tau == 0.0:
+            return not tops.size
+        if tops.size != 1 or not (rises[0] or self.problem.always_inside):
+            return False
+        low, high = taus[tops[0]] / strategy.walk_ratio, taus[tops[0] + 1] * strategy.walk_ratio
+        return bool(low < found.tau < high)
 
     # the walk -----------------------------------------------------------------------------------
 
@@ -292,36 +354,52 @@ class Search:
                 nodes, (stations[-1].coefficients, self.problem.tau), Stage.WALK
             )
             return [] if found is None else [found]
-        peaks = []
-        if stations[0].slope <= 0.0 and not self.problem.always_inside:
-            peaks.append(self.local.at_zero(nodes, Stage.WALK))
-        highest = max(station.value for station in stations)
-        for low, high in itertools.pairwise(stations):
-            if low.slope > 0.0 >= high.slope:
-                best = max(low, high, key=lambda station: station.value)
-                if best.value > highest - self.strategy.lowest_peak:
-                    found = self.local.from_start(nodes, (best.coefficients, best.tau), Stage.WALK)
-                    if found is not None and found.converged:
-                        peaks.append(found)
+        zero = stations[0].slope <= 0.0 and not self.problem.always_inside
+        tops = [
+            max(low, high, key=lambda station: station.value)
+            for low, high in itertools.pairwise(stations)
+            if low.slope > 0.0 >= high.slope
+        ]
+        if zero + len(tops) > 1:  # they are compared by a rule whose own error is small
+            nodes = max(nodes, self._reference_rule())
+        peaks = [self.local.at_zero(nodes, Stage.WALK)] if zero else []
+        tops = sorted(tops, key=lambda station: -station.value)[: self.strategy.peaks]
+        for top in tops:
+            found = self.local.from_start(nodes, (top.coefficients, top.tau), Stage.WALK)
+            if found is not None and found.converged:
+                peaks.append(found)
         if stations[-1].slope > 0.0:
-            peaks.append(self._unbounded(stations[-1], objective))
+            peaks.append(self._unbounded(stations[-1], self.problem.objective(nodes)))
         distinct: list[Found] = []
         for peak in sorted(peaks, key=lambda found: -found.value):
             if all(
                 abs(np.log(peak.tau / q.tau)) > 0.01 for q in distinct if peak.tau * q.tau > 0.0
             ):
                 distinct.append(peak)
-        return distinct[: self.strategy.peaks]
+        return [p for p in distinct if p.value > distinct[0].value - self.strategy.lowest_peak]
+
+    def _reference_rule(self) -> int:
+        """Return the number of nodes of a walk where there is doubt."""
+        n = self.problem.census.n
+        return next(k for rows, k in self.strategy.reference_rules if n <= rows)
+
+    def _taus(self) -> Array:
+        """Return the values of tau of the walk."""
+        strategy, plain = self.strategy, self.local.plain()
+        first = strategy.walk_from / np.sqrt(max(plain.most, 1.0))
+        if self.problem.always_inside:  # there is no fit at tau = 0 to begin with
+            first *= strategy.walk_below
+        last = strategy.walk_to if self.problem.tau is None else self.problem.tau
+        steps = max(1, int(np.ceil(np.log(last / first) / np.log(strategy.walk_ratio))))
+        taus: Array = first * (last / first) ** (np.arange(steps + 1) / steps)
+        return taus
 
     def _walk(self, objective: Objective) -> list[Station]:
         """Follow the maximum over the coefficients from a small tau to a large one."""
-        strategy, plain = self.strategy, self.local.plain()
-        first = strategy.walk_from / np.sqrt(max(plain.most, 1.0))
-        last = strategy.walk_to if self.problem.tau is None else self.problem.tau
-        steps = max(1, int(np.ceil(np.log(last / first) / np.log(strategy.walk_ratio))))
-        coefficients, before = plain.maximum.theta, float(first)
+        strategy, plain, taus = self.strategy, self.local.plain(), self._taus()
+        coefficients, before = plain.maximum.theta, float(taus[0])
         stations = []
-        for tau in first * (last / first) ** (np.arange(steps + 1) / steps):
+        for tau in taus:
 
             def evaluate(beta: Array, tau: float = float(tau)) -> Profiled:
                 at = objective.at(beta, tau)
@@ -393,8 +471,12 @@ class Search:
         verdict = candidate.verdict
         if verdict.exact:
             return True
-        near = verdict.resolves and verdict.largest_shift <= self.strategy.enough
-        return candidate.found.converged and near
+        return (
+            candidate.found.converged
+            and verdict.resolves
+            and verdict.largest_shift <= self.strategy.enough
+            and verdict.largest_ratio <= self.strategy.enough_ratio
+        )
 
     def _with_more_nodes(
         self, compared: tuple[Candidate, ...], rules: tuple[int, ...]

@@ -39,6 +39,7 @@ SOLVER_TOLERANCE = 1e-7
 DIGEST_BYTES = 8
 # A triangle with a larger ratio of its diagonal entries is inverted without a loss that counts.
 WELL_CONDITIONED = 1e-3
+GOLDEN_RATIO = 0.5 * (1.0 + 5.0**0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -395,7 +396,7 @@ class Site:
     def _made(self, view: View) -> GroupedData:
         data = self.data
         if view.every > 1 or view.rows:
-            groups = np.arange(0, data.m, view.every)
+            groups = spread(data.m, view.every)
             data = data.some(groups, view.rows or int(data.sizes.max()))
         if view.triangle is None:
             return data
@@ -420,6 +421,18 @@ class Site:
         X = np.asarray(data.X, dtype=float)
         q, r = np.linalg.qr(np.sqrt(data.family.b_2(X @ beta + data.offset))[:, None] * X)
         return np.asarray(q), np.asarray(r)
+
+
+def spread(groups: int, every: int) -> NDArray[np.intp]:
+    """Return about every so many-th of some groups, so that no period of their labels is hit.
+
+    Multiples of the golden ratio, modulo one, fill the interval evenly, and so do those of every
+    second or every fifth of them: the groups whose multiple is smallest are taken.
+    """
+    if every == 1:
+        return np.arange(groups)
+    places = (np.arange(groups) * GOLDEN_RATIO) % 1.0
+    return np.sort(np.argsort(places, kind="stable")[: -(-groups // every)])
 
 
 def _decomposed(data: GroupedData, scale: Array) -> tuple[Array, Array]:

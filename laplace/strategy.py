@@ -13,8 +13,9 @@ class Strategy:
     ----------
     rules : tuple of int
         Numbers of nodes that ``nodes="auto"`` tries.
-    enough : float
-        What it accepts: no parameter is predicted to move further, in standard errors.
+    enough, enough_ratio : float
+        What it accepts: no parameter is predicted to move further, in standard errors, and none of
+        these is off by a larger factor.
     many_rows, rows_of_start, groups_of_start : int
         From so many rows on, the search starts from a fit to about so many of them, in so many
         groups.
@@ -53,15 +54,15 @@ class Strategy:
         Where there is doubt, the number of nodes of the walk, up to a number of rows.
     rule_for_unequal : int
         Number of nodes of the walk where unequal groups are the only sign.
-    walk_ratio, walk_from, walk_to : float
+    walk_ratio, walk_from, walk_below, walk_to : float
         The values of tau of the walk: their ratio; the first, times the root of what the most
-        telling group tells; and the last.
+        telling group tells; its factor where a penalty keeps tau above zero; and the last.
     steps_of_walk : int
         Newton steps at each of them, at most.
     peaks : int
         Number of maxima of the walk that are followed.
     lowest_peak : float
-        A maximum of the walk that is lower than the highest by more than this is not followed.
+        A maximum of the walk that is lower than the highest by more than this is left out.
     same_maximum : float
         Two searches that end closer than this, in log-likelihood, ended at the same maximum.
     groups_of_reference : int
@@ -70,6 +71,7 @@ class Strategy:
 
     rules: tuple[int, ...] = (1, 3, 5, 9, 15, 25, 51, 99)
     enough: float = 0.01
+    enough_ratio: float = 1.05
     many_rows: int = 50_000
     rows_of_start: int = 10_000
     groups_of_start: int = 250
@@ -88,8 +90,8 @@ class Strategy:
     few_mixed_groups: int = 12
     near_separation: float = 0.05
     separation_sign: float = 1e-5
-    unequal: float = 20.0
-    telling: float = 20.0
+    unequal: float = 6.0
+    telling: float = 2.0
     far_by_reference: float = 1.0
     reference_rules: tuple[tuple[int, int], ...] = (
         (500, 199),
@@ -100,6 +102,7 @@ class Strategy:
     rule_for_unequal: int = 7
     walk_ratio: float = 2.2
     walk_from: float = 0.3
+    walk_below: float = 0.01
     walk_to: float = 300.0
     steps_of_walk: int = 4
     peaks: int = 3

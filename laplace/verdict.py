@@ -105,7 +105,9 @@ class Verdict:
     value : float
         What was maximised, by the reference.
     elsewhere : FurtherMaximum or None
-        A maximum of the reference that is higher by more than is predicted near by.
+        A maximum of a reference that is higher by more than is predicted near by.
+    lower_by : float
+        By how much that reference puts it above the estimate.
     """
 
     nodes: int | None
@@ -119,6 +121,7 @@ class Verdict:
     resolves: bool
     value: float
     elsewhere: FurtherMaximum | None = None
+    lower_by: float = 0.0
 
     @property
     def is_known(self) -> bool:
@@ -146,11 +149,6 @@ class Verdict:
         """By what factor the standard error that is most off is so; 1 where none is known."""
         known = self.ratio[np.isfinite(self.ratio) & (self.ratio > 0.0)]
         return float(np.exp(np.max(np.abs(np.log(known))))) if known.size else 1.0
-
-    @property
-    def lower_by(self) -> float:
-        """By how much the best that the reference knows of is above the estimate."""
-        return 0.0 if self.elsewhere is None else self.elsewhere.value - self.value
 
     @property
     def is_lost(self) -> bool:
@@ -210,12 +208,13 @@ class Verdict:
         ratio = self.ratio[int(np.nanargmax(np.abs(np.log(self.ratio))))]
         return f"the standard error of {most} is {ratio:.2g} times that by {self.nodes} nodes"
 
-    def compared(self, peaks: tuple[FurtherMaximum, ...]) -> Verdict:
-        """Return the verdict in view of maxima of the reference elsewhere."""
+    def compared(self, peaks: tuple[FurtherMaximum, ...], value: float) -> Verdict:
+        """Return the verdict in view of maxima of a reference; `value` is its own, here."""
         best = max(peaks, key=lambda peak: peak.value, default=None)
-        if best is None or not best.value > self.value + self.gain:
+        gain = 0.0 if self.exact or np.isnan(self.gain) else self.gain
+        if best is None or not best.value > value + gain:
             return self
-        return replace(self, elsewhere=best)
+        return replace(self, elsewhere=best, lower_by=best.value - value)
 
 
 def judge(estimate: Estimate, bound_at_zero: float, nodes: int | None) -> Verdict:
@@ -283,8 +282,8 @@ def apart(estimate: Estimate, verdict: Verdict, nodes: int) -> float:
 def difference(estimate: Estimate, nodes: int) -> Contribution:
     """Return what more nodes add to the log-likelihood at an estimate.
 
-    Of many groups, some are taken for all: those differ little in what more nodes add, while the
-    log-likelihood itself would differ much.
+    Of many groups at a single place, some are taken for all: those differ little in what more
+    nodes add, while the log-likelihood itself would differ much.
 
     Returns
     -------
@@ -294,7 +293,7 @@ def difference(estimate: Estimate, nodes: int) -> Contribution:
     problem, tau = estimate.problem, estimate.tau
     groups, every = problem.census.m, problem.census.m // STRATEGY.groups_of_reference
     coefficients = problem.basis.forward(estimate.beta)
-    if every < 2:
+    if every < 2 or len(problem.sites) > 1:  # each place has a share of its own
         return problem.likelihood(nodes).at(coefficients, tau) + _times(-1.0, estimate.likelihood)
     few, many = (
         problem.likelihood(k, every).at(coefficients, tau) for k in (estimate.nodes, nodes)

@@ -222,6 +222,24 @@ def no_intercept(r: np.random.Generator) -> Rows:
     return _outcomes(r, family, X, groups, np.minimum(eta, 8.0), 5, offset=offset)
 
 
+def unequal(r: np.random.Generator) -> Rows:
+    """Draw groups of two sizes, none of them large: those that tell more agree."""
+    more, less = int(r.integers(10, 60)), int(r.integers(40, 400))
+    large = int(r.choice([60, 78, 160, 240]))
+    sizes = np.repeat([large, max(2, large // int(r.choice([18, 30, 60])))], [more, less])
+    spread = np.repeat([r.choice([0.05, 0.1, 0.2]), r.choice([1.0, 2.0, 4.0])], [more, less])
+    u = spread * r.normal(size=more + less)
+    intercept = r.uniform(-0.7, 0.7)
+    if r.random() < 0.3:
+        groups = np.repeat(np.arange(more + less), sizes)
+        X = np.ones((len(groups), 1))
+        return _outcomes(r, "bernoulli", X, groups, intercept + u[groups])
+    X = _with_ones(r, more + less, int(r.integers(1, 3)))
+    y = r.binomial(sizes, expit(intercept + u)).astype(float)
+    return {"y": y, "X": X, "groups": np.arange(more + less), "family": "binomial",
+            "trials": sizes.astype(float)}  # fmt: skip
+
+
 FAMILIES: dict[str, Callable[[np.random.Generator], Rows]] = {
     make.__name__: make
     for make in (
@@ -238,6 +256,7 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Rows]] = {
         three_scales,
         small,
         no_intercept,
+        unequal,
     )
 }
 
@@ -304,17 +323,19 @@ def record(of: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Record designs of all families, about as many of each."""
+    """Record designs of all families, or of those that are named: about as many of each."""
     from joblib import Parallel, delayed
 
-    each = int(sys.argv[1]) if len(sys.argv) > 1 else 90
-    names = [f"{family}-{k}" for k in range(each) for family in FAMILIES]
+    each, families = 90, sys.argv[1:] or list(FAMILIES)
+    names = [f"{family}-{k}" for k in range(each) for family in families]
     parts = [names[i : i + 13] for i in range(0, len(names), 13)]
     done = Parallel(n_jobs=-1)(delayed(record)(part) for part in parts)
-    found = {name: peaks for part in done for name, peaks in part.items()}
+    stored = json.loads(REFERENCE.read_text(encoding="utf-8")) if REFERENCE.exists() else {}
+    found = {name: of for name, of in stored.items() if name not in names}
+    found |= {name: peaks for part in done for name, peaks in part.items()}
     lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(found.items())]
     REFERENCE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    print(len(found), "of", len(names))
+    print(len(found), "designs")
 
 
 if __name__ == "__main__":

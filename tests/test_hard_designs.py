@@ -1,4 +1,4 @@
-"""No fit is silently far below the exact maximum: 1,122 hard designs, and the exact likelihood.
+"""No fit is silently far below the exact maximum: over a thousand hard designs.
 
 The exact maxima are those of `exact`, which shares nothing with the package; they are recorded in
 `reference/hard_designs.json`, and some are computed anew here.

@@ -26,6 +26,7 @@ from compendium.study.scenarios import SCENARIOS
 from laplace import search, verdict
 from laplace.local import Stage
 from laplace.search import search_with
+from laplace.site import spread
 from laplace.strategy import STRATEGY, Strategy
 
 Rows = dict[str, Any]
@@ -301,7 +302,65 @@ def test_some_groups_stand_for_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert every.is_doubtful
 
 
+def in_turn(family: str, groups: int, every: int) -> Rows:
+    """Draw groups of two kinds in turn: every so many-th tells next to nothing."""
+    r = np.random.default_rng(1)
+    of = np.repeat(np.arange(groups), 2)
+    sure = of % every == 0
+    u = 1.5 * r.normal(size=groups)[of]
+    if family == "poisson":
+        exposure = np.where(sure, 1e-4, 1.0)
+        y = r.poisson(exposure * np.exp(u - 1.0)).astype(float)
+        offset = np.log(exposure)
+    else:
+        offset = np.where(sure, -12.0, 0.0)
+        y = (r.random(len(of)) < expit(offset + u)) * 1.0
+    return {"y": y, "X": np.ones((len(of), 1)), "groups": of, "family": family, "offset": offset}
+
+
+@pytest.mark.parametrize("every", [2, 3, 5])
+@pytest.mark.parametrize("family", ["bernoulli", "poisson"])
+def test_groups_in_turn_do_not_fool_the_verdict(family: str, every: int) -> None:
+    """The groups that stand for all are spread, so that no period of the labels is hit."""
+    rows = in_turn(family, 2000 * every, every)
+    many, fit = laplace.fit(**rows, nodes=51), laplace.fit(**rows)
+    scale = np.append(many.bse.iloc[:-1], many.bse["tau"] / many.tau)
+    assert np.max(np.abs(fit.theta - many.theta) / scale) < 0.05
+    one = quiet(rows, nodes=1)
+    shift = (many.theta - one.theta) / np.append(one.bse.iloc[:-1], one.bse["tau"] / one.tau)
+    assert (one.doubt() is not None) == (np.max(np.abs(shift)) > verdict.SHIFT_LIMIT)
+
+
+def test_groups_that_stand_for_all_are_spread() -> None:
+    for groups, every in ((1, 5), (7, 3), (4000, 2), (20_000, 10), (999, 7)):
+        taken = spread(groups, every)
+        assert len(taken) == -(-groups // every)
+        assert np.all(np.diff(taken) > 0)
+        for period in (2, 3, 5, 10):
+            shares = np.bincount(taken % period, minlength=period) / len(taken)
+            assert len(taken) < 100 or np.max(np.abs(shares - 1.0 / period)) < 0.03
+    np.testing.assert_array_equal(spread(9, 1), np.arange(9))
+
+
 # Several maxima of the likelihood itself ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("groups", "tau"), [(1000, 2.0), (2000, 1.5)])
+def test_a_quick_walk_by_few_nodes_is_no_judge(groups: int, tau: float) -> None:
+    """Unequal Poisson groups: the walk's few nodes have an error of their own, and say nothing."""
+    r = np.random.default_rng(0)
+    offset = r.normal(0.0, 1.3, groups)
+    X = np.column_stack([np.ones(groups), r.normal(size=groups)])
+    y = r.poisson(np.exp(X @ [-1.0, 0.5] + offset + tau * r.normal(size=groups))).astype(float)
+    rows = {"y": y, "X": X, "groups": np.arange(groups), "family": "poisson", "offset": offset}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = laplace.fit(**rows)
+    exact = Exact(**rows)
+    top = exact.value(fit.beta, fit.tau)
+    for factor in (0.9, 0.95, 1.05, 1.1):
+        value, _, _ = exact.profile(factor * fit.tau, fit.beta)
+        assert value < top + 0.01
 
 
 @pytest.mark.parametrize("nodes", ["auto", 1, 9])
@@ -376,6 +435,23 @@ def test_profile_intervals_of_coefficients_follow_all_maxima(seed: int) -> None:
             assert profile == pytest.approx(cut, abs=0.02)
 
 
+def test_maxima_are_compared_by_a_rule_whose_own_error_is_small() -> None:
+    """With 20,000 groups the error of seven nodes is tens of units; both maxima are far apart."""
+    a, b = np.random.default_rng(1), np.random.default_rng(2)
+    trials = np.repeat([1_000_000.0, 4.0], [1991, 10_000])
+    agree = a.binomial(1_000_000, expit(0.005 * a.normal(size=1991)))
+    vary = b.binomial(4, expit(8.0 * b.normal(size=10_000)))
+    y = np.append(agree, vary).astype(float)
+    groups = np.arange(len(y))
+    rows = {"y": y, "X": np.ones((len(y), 1)), "groups": groups, "family": "binomial"}
+    rows["trials"] = trials
+    fit = laplace.fit(**rows)
+    exact = Exact(**rows)
+    top = exact.value(fit.beta, fit.tau)
+    for tau in (0.005, 4.0):
+        assert top > exact.value(quiet(rows, tau=tau, nodes=25).beta, tau) - 0.5
+
+
 def test_an_interval_of_one_piece_is_given_in_silence() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -430,6 +506,25 @@ def test_penalised_fits_are_judged_too(options: dict[str, Any]) -> None:
     for tau in np.geomspace(0.05, 50.0, 25):
         beta = quiet(rows, tau=float(tau), **options).beta
         assert exact.value(beta, float(tau)) + penalty.at(beta, float(tau)).value < top + 0.05
+
+
+@pytest.mark.parametrize("options", [{"penalty": "soft"}, {"penalty": "ridge", "strength": 1.0}])
+def test_penalised_fits_find_the_higher_of_two_maxima(options: dict[str, Any]) -> None:
+    truth = json.loads(REFERENCE.read_text())
+    names = [name for name, of in truth.items() if "unequal" in name and len(of["peaks"]) == 2]
+    assert len(names) >= 5
+    for name in names:
+        rows = named(name)
+        if rows["X"].shape[1] == 1:  # a ridge needs something to act on
+            rows["X"] = np.c_[rows["X"], np.random.default_rng(3).normal(size=len(rows["y"]))]
+        fit = laplace.fit(**rows, **options)
+        exact, penalty = Exact(**rows), fit._problem.penalty
+        assert penalty is not None
+        top = exact.value(fit.beta, fit.tau) + penalty.at(fit.beta, fit.tau).value
+        for tau in np.geomspace(0.01, 5.0, 12):
+            beta = quiet(rows, tau=float(tau), **options).beta
+            there = exact.value(beta, float(tau)) + penalty.at(beta, float(tau)).value
+            assert there < top + 0.2, name
 
 
 # The record --------------------------------------------------------------------------------------
