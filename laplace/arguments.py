@@ -117,8 +117,13 @@ def _unlabelled(index: pd.Index[Any]) -> bool:
 def as_vector(
     name: str, values: Any, length: int, of: str = "rows in X", check: bool = True
 ) -> Array:
-    """Return `values` as a finite vector with an entry for each row, or each column."""
+    """Return `values` as a finite vector with an entry for each row, or each column.
+
+    A single column of shape (n, 1), as some makers of design matrices return it, is a vector.
+    """
     vector = _floats(name, values)
+    if vector.ndim == 2 and vector.shape[1] == 1:
+        vector = vector[:, 0]
     if vector.ndim != 1:
         raise ValueError(f"{name} must have one dimension, got shape {vector.shape}")
     if len(vector) != length:
@@ -126,6 +131,12 @@ def as_vector(
     if check:
         check_finite(name, vector)
     return vector
+
+
+def exactly(value: float) -> str:
+    """Return a number in as many digits as tell it from every other."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
 
 
 def as_matrix(X: Any) -> Array:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from laplace.arguments import and_more, as_labels, common_index
+from laplace.arguments import and_more, as_labels, common_index, quoted
 from laplace.families import Bernoulli, Binomial
 
 
@@ -86,14 +86,24 @@ def read(
         )
     present = ~absent.any(axis=1)
     kept = _with_plain_text(data[present], _columns(right))
+    if not apart:  # a level that does not occur is none, as in R; places agree on their levels
+        kept = _with_levels_that_occur(kept, _columns(right))
+    y, event = _numbers(outcome, kept[outcome], trials)
+    if family == Binomial.name and not trials and not np.all(np.isin(y, (0.0, 1.0))):
+        raise ValueError(
+            f"family='binomial' needs a number of trials where {outcome!r} is not 0 or 1; write "
+            f"'{outcome} / trials ~ ...' with the column of the trials"
+        )
     import formulaic
 
     matrix = _read(lambda: formulaic.model_matrix(right, kept, na_action="raise"), right)
+    _check_levels(matrix)
     stateful = _stateful(matrix.model_spec, kept) if apart else ()
-    design = Design(matrix.model_spec, offset if isinstance(offset, str) else None, stateful)
+    named_offset = offset if isinstance(offset, str) else None
+    design = Design(matrix.model_spec, named_offset, stateful, event)
     return Rows(
         {
-            "y": kept[outcome],
+            "y": y,
             "X": pd.DataFrame(matrix),
             "groups": labels[present],
             "family": family or (Binomial.name if trials else Bernoulli.name),
@@ -117,11 +127,14 @@ class Design:
         Column of the offset, where a column was named.
     stateful : tuple of str
         Transformations whose values depend on other rows, where that was asked for.
+    event : str
+        Which outcome counts as a 1, in words; empty where outcomes are numbers.
     """
 
     spec: Any
     offset: str | None
     stateful: tuple[str, ...] = ()
+    event: str = ""
 
     @cached_property
     def coding(self) -> tuple[str, ...]:
@@ -157,6 +170,60 @@ class Design:
             data[groups] if isinstance(groups, str) else groups,
             data[offset] if isinstance(offset, str) else offset,
         )
+
+
+def _numbers(name: str, values: pd.Series, trials: str) -> tuple[Any, str]:
+    """Return outcomes as numbers, and which of two levels is a 1, in words.
+
+    Raises
+    ------
+    TypeError
+        If they are text, of which nothing says what is the event, or a category of other than two
+        levels.
+    """
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        levels = values.cat.remove_unused_categories().cat.categories
+        if len(values.cat.categories) == 2:
+            levels = values.cat.categories
+        if len(levels) != 2:
+            raise TypeError(
+                f"column {name!r} of data has {len(levels)} levels, {quoted(list(levels)[:5])}; an "
+                "outcome has two, of which the second is the event"
+            )
+        one = (values == levels[1]).to_numpy(dtype=float)
+        return pd.Series(one, index=values.index), f"{name} is {levels[1]!s}, not {levels[0]!s}"
+    if pd.api.types.is_string_dtype(values.dtype) and not trials:
+        seen = [v for v in pd.unique(values)[:3] if isinstance(v, str)]
+        if seen:
+            raise TypeError(
+                f"column {name!r} of data holds text, such as {seen[0]!r}: say which is the event, "
+                f"by data[{name!r}] = data[{name!r}] == {seen[-1]!r} before, or make it a category "
+                "whose second level is the event"
+            )
+    return values, ""
+
+
+def _with_levels_that_occur(data: pd.DataFrame, names: set[str]) -> pd.DataFrame:
+    """Return categories without levels that no row has."""
+    unused = {
+        name: data[name].cat.remove_unused_categories()
+        for name in names
+        if isinstance(data[name].dtype, pd.CategoricalDtype)
+        and len(data[name].cat.categories) > data[name].nunique()
+    }
+    return data.assign(**unused) if unused else data
+
+
+def _check_levels(matrix: Any) -> None:
+    """Refuse a category of one level, which would leave no column beside an intercept."""
+    if "Intercept" not in matrix.columns:
+        return
+    for factor, (kind, state) in sorted(matrix.model_spec.encoder_state.items()):
+        if kind.value == "categorical" and len(state["categories"]) == 1:
+            raise ValueError(
+                f"column {factor!r} of data has one level only, {state['categories'][0]!r}, in the "
+                "rows that are used, so that it tells nothing; leave it out of the formula"
+            )
 
 
 def _stateful(spec: Any, data: pd.DataFrame) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laplace.arguments import Array as Array
-from laplace.arguments import and_more
+from laplace.arguments import and_more, exactly
 from laplace.later import special
 
 # (16 sqrt(3) / (15 pi))^2, as Zeger, Liang and Albert (1988) round it: averaged over intercepts
@@ -180,7 +180,7 @@ class Bernoulli:
         wrong = np.flatnonzero((y != 0.0) & (y != 1.0))
         if wrong.size:
             raise ValueError(
-                f"y must be 0 or 1, got {y[wrong[0]]:g} in row {wrong[0]}{and_more(wrong)}; "
+                f"y must be 0 or 1, got {exactly(y[wrong[0]])} in row {wrong[0]}{and_more(wrong)}; "
                 "recode the outcome, or give another family"
             )
 
@@ -286,8 +286,9 @@ class Binomial:
         if wrong.size:
             first = wrong[0]
             raise ValueError(
-                f"y must not exceed trials, got {y[first]:g} successes in {self.trials[first]:g} "
-                f"trials in row {first}{and_more(wrong)}; y counts successes, not proportions"
+                f"y must not exceed trials, got {exactly(y[first])} successes in "
+                f"{exactly(self.trials[first])} trials in row {first}{and_more(wrong)}; y counts "
+                "successes, not proportions"
             )
 
     def no_maximum(self, y: Array) -> str | None:
@@ -413,8 +414,10 @@ def named(name: Any, trials: Array | None) -> Family:
     if name == Binomial.name:
         if trials is None:
             raise ValueError(
-                "trials must be given with family='binomial': the number of trials of each row"
+                "trials must be given with family='binomial' where y is not 0 or 1: the number of "
+                "trials of each row"
             )
+        trials = whole("trials", trials)
         _check_counts("trials", trials, minimum=1)
         return Binomial(trials)
     if trials is not None:
@@ -422,11 +425,22 @@ def named(name: Any, trials: Array | None) -> Family:
     return BERNOULLI if name == Bernoulli.name else POISSON
 
 
+def whole(name: str, values: Array) -> Array:
+    """Return numbers that were computed, as 0.07 * 100, as the whole numbers that they are.
+
+    That are those within 1e-9 of a whole number, relative to its size, and within 0.01.
+    """
+    nearest = np.round(values)
+    distance = np.abs(values - nearest)
+    near = distance <= np.minimum(1e-9 * np.maximum(1.0, np.abs(nearest)), 0.01)
+    return values if not np.any(distance) else np.where(near, nearest, values)
+
+
 def _check_counts(name: str, values: Array, minimum: int = 0) -> None:
     """Refuse numbers that are fractional or below the minimum."""
     wrong = np.flatnonzero((values < minimum) | (values != np.floor(values)))
     if wrong.size:
         raise ValueError(
-            f"{name} must hold whole numbers of at least {minimum}, got {values[wrong[0]]:g} in "
-            f"row {wrong[0]}{and_more(wrong)}"
+            f"{name} must hold whole numbers of at least {minimum}, got "
+            f"{exactly(values[wrong[0]])} in row {wrong[0]}{and_more(wrong)}"
         )

@@ -64,7 +64,8 @@ def fit(
     groups : array_like of shape (n,)
         Group labels of any kind, in any order; a tuple in a list is one label.
     family : {"bernoulli", "binomial", "poisson"}
-        Distribution of the outcomes, with the canonical link (logit, logit, log).
+        Distribution of the outcomes, with the canonical link (logit, logit, log). Binomial
+        outcomes that are 0 or 1 need no trials.
     trials : int or array_like of shape (n,), optional
         Numbers of trials of binomial outcomes.
     offset : array_like of shape (n,), optional

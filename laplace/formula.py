@@ -35,7 +35,8 @@ def fit_formula(
         for interactions, ``poly(x, 2)``, ``C(x)``); an intercept is added unless ``- 1`` says
         otherwise. ``"successes / trials ~ x"`` names two columns and makes the family binomial.
     data : DataFrame
-        The columns that the formula names, a row each.
+        The columns that the formula names, a row each. Outcomes may be a category of two levels, of
+        which the second is the event. Levels that no row has are none.
     groups : str or array_like
         Column of group labels, or the labels.
     family : {"bernoulli", "binomial", "poisson"}, optional

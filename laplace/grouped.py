@@ -23,7 +23,7 @@ from laplace.arguments import (
     number,
     row_labels,
 )
-from laplace.families import Bernoulli, Family, Poisson, named, read_only
+from laplace.families import Bernoulli, Binomial, Family, Poisson, named, read_only, whole
 from laplace.plan import Plan, compiled
 
 # A mean square above this has lost nothing to underflow, and with a sum of squares below this no
@@ -103,7 +103,7 @@ class GroupedData:
             Group labels of any kind, in any order: strings, integers, a pandas categorical, tuples
             in a list.
         family : {"bernoulli", "binomial", "poisson"}
-            Distribution of the outcomes.
+            Distribution of the outcomes; binomial outcomes that are 0 or 1 need no trials.
         trials : int or array_like of shape (n,), optional
             Numbers of trials, for binomial outcomes.
         offset : array_like of shape (n,), optional
@@ -133,6 +133,10 @@ class GroupedData:
         if not isinstance(family, str):
             raise TypeError(f"family must be a name, such as {Bernoulli.name!r}, got {family!r}")
         counts = None if trials is None else as_vector("trials", trials, n)
+        if family == Binomial.name and counts is None and np.all((outcome == 0) | (outcome == 1)):
+            family = Bernoulli.name  # which is what others call binomial, too
+        if family != Bernoulli.name:
+            outcome = whole("y", outcome)
         distribution = named(family, counts)
         distribution.check(outcome)
         shift = None if offset is None else as_vector("offset", offset, n)

@@ -46,8 +46,19 @@ class Rows:
     here: Callable[[str], Any]
 
 
-def predicted(source: Rows, X: Any, groups: Any, offset: Any, kind: str | None) -> pd.Series:
+def predicted(
+    source: Rows, X: Any, groups: Any, offset: Any, kind: str | None, new_groups: str | None
+) -> pd.Series:
     """Predict means; the arguments are those of `laplace.Fit.predict`."""
+    if new_groups not in (None, "typical", "marginal"):
+        raise ValueError(f"new_groups must be 'typical' or 'marginal', got {new_groups!r}")
+    if new_groups is not None and groups is None:
+        raise ValueError("new_groups is for groups that the fit does not know; give groups, too")
+    if new_groups == "marginal" and kind == "link":
+        raise ValueError(
+            "new_groups='marginal' is a mean over groups, which kind='link' is not; give "
+            "new_groups='typical'"
+        )
     kind = _kind_of_prediction(kind, X is None, groups is None)
     names = list(source.problem.census.names)
     if X is None:
@@ -72,40 +83,53 @@ def predicted(source: Rows, X: Any, groups: Any, offset: Any, kind: str | None) 
     check_finite("X", matrix, names)
     eta = matrix @ source.beta
     if offset is not None:
-        eta = eta + as_vector("offset", offset, n)
+        shift = np.full(n, float(offset)) if np.ndim(offset) == 0 else offset
+        eta = eta + as_vector("offset", shift, n)
+    elif source.problem.census.has_offset:
+        raise ValueError(
+            "offset must be given for new rows, as the fit had one: an entry for each row, or a "
+            "number for all, such as offset=0"
+        )
     places = None
     if groups is not None:
         labels = row_labels(groups, n)
         places = source.here("predict() with groups").data.labels.get_indexer(labels)
         unknown = np.flatnonzero(places < 0)
-        if unknown.size:
+        if unknown.size and new_groups is None:
             raise ValueError(
                 f"groups names {labels[unknown[:1]].tolist()[0]!r}, which the fit does not "
-                "know; leave groups out to predict for a group whose random intercept is zero "
-                "(kind='typical'), or for the mean over groups (kind='marginal')"
+                "know; give new_groups='typical' to predict for a group whose random intercept is "
+                "zero, or new_groups='marginal' for the mean over groups"
             )
-    return pd.Series(_mean(source, eta, kind, places), index=index, name="predicted")
+    means = _mean(source, eta, kind, places)
+    if places is not None and new_groups == "marginal":
+        new = places < 0
+        means = np.where(new, source.problem.family.marginal(eta, source.tau), means)
+    return pd.Series(means, index=index, name="predicted")
 
 
 def _mean(source: Rows, eta: Array, kind: str, places: NDArray[np.intp] | None) -> Array:
-    """Return the mean outcome at a linear predictor without random intercept."""
+    """Return the mean outcome at a linear predictor without random intercept; or that, with it.
+
+    A group that the fit does not know, at place -1, has a random intercept of zero.
+    """
     family = source.problem.family
     if kind == "marginal":
         return family.marginal(eta, source.tau)
-    if kind == "group":
+    if places is not None and kind != "typical":
         modes, _ = source.here("predict() by group").modes(source.beta, source.tau)
-        eta = eta + modes[places]
-    return family.predicted(eta)
+        eta = eta + np.where(places < 0, 0.0, modes[places])
+    return eta if kind == "link" else family.predicted(eta)
 
 
 def _kind_of_prediction(kind: str | None, own_rows: bool, no_groups: bool) -> str:
     """Return the kind of a prediction, or say why it does not go with the other arguments."""
     if kind is None:
         return "group" if own_rows or not no_groups else "typical"
-    if kind not in ("group", "typical", "marginal"):
-        raise ValueError(f"kind must be 'group', 'typical' or 'marginal', got {kind!r}")
+    if kind not in ("group", "typical", "marginal", "link"):
+        raise ValueError(f"kind must be 'group', 'typical', 'marginal' or 'link', got {kind!r}")
     if kind == "group" and not own_rows and no_groups:
         raise ValueError("groups must be given with kind='group': the group of each row of X")
-    if kind != "group" and not no_groups:
+    if kind not in ("group", "link") and not no_groups:
         raise ValueError(f"groups must be left out with kind={kind!r}, which is for new groups")
     return kind

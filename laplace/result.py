@@ -21,18 +21,17 @@ from laplace.local import LocalSearch
 from laplace.newton import Step
 from laplace.nodes import check_nodes
 from laplace.objective import Objective
-from laplace.parameters import Parameters
-from laplace.prediction import Rows, predicted
 from laplace.profile import Peak, profile_intervals
 from laplace.ratio import LikelihoodRatioTest, Model, against_zero, check_testable, compare
 from laplace.search import Result
 from laplace.strategy import STRATEGY
 from laplace.summary import Summary, digits
+from laplace.uses import Uses
 from laplace.verdict import FurtherMaximum, Verdict, judge
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(Parameters):
+class Fit(Uses):
     r"""A fitted regression with random intercepts.
 
     Named as in statsmodels. Where `tau` was estimated it is the last of the parameters, also on the
@@ -391,57 +390,6 @@ class Fit(Parameters):
 
     # the fit as a whole -----------------------------------------------------------------------
 
-    @property
-    def random_effects(self) -> pd.DataFrame:
-        r"""Mode of each group's random intercept given its rows, and its standard deviation.
-
-        The standard deviation is :math:`\hat\omega`, from the curvature at the mode; it does not
-        include the uncertainty of the parameters.
-
-        Raises
-        ------
-        ValueError
-            If the rows are at several sites: ask each, by ``site.random_effects(fit)``.
-        """
-        site = self._rows("random_effects")
-        mode, sd = site.modes(self.beta, self.tau)
-        labels = site.data.labels.rename("group")
-        return pd.DataFrame({"mode": mode, "sd": sd}, index=labels)
-
-    def predict(
-        self, X: Any = None, groups: Any = None, offset: Any = None, *, kind: str | None = None
-    ) -> pd.Series:
-        """Predict the mean: the probability of a 1 or of a success, or the mean count.
-
-        Parameters
-        ----------
-        X : array_like of shape (k, p), optional
-            Rows to predict; by default the rows of the fit, each with its group's mode. After
-            `fit_formula`, a DataFrame with the columns of the formula.
-        groups : str or array_like of shape (k,), optional
-            Their groups, which the fit must know, or a column of X after `fit_formula`.
-        offset : str or array_like of shape (k,), optional
-            Their offsets; after `fit_formula` by default the column that the fit used.
-        kind : {"group", "typical", "marginal"}, optional
-            The random intercept of a row: the mode of its group; zero, as in a typical group; or
-            any, so that the mean is over groups, integrated over the normal distribution of random
-            intercepts (for 0/1 outcomes, nearer to 1/2 than that of a typical group). By default
-            "group" where groups are given or X is not, and "typical" otherwise.
-
-        Returns
-        -------
-        Series
-            Means, a row each.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If rows are not as those of the fit, a group is unknown, or `kind` does not go with
-            `groups`.
-        """
-        rows = Rows(self._problem, self.beta, self.tau, self.design, self._rows)
-        return predicted(rows, X, groups, offset, kind)
-
     def summary(self) -> Summary:
         """Tables of the model, the data, the method and the estimates; print or display it."""
         return Summary(pd.Series(self._overview()), self._table())
@@ -456,6 +404,7 @@ class Fit(Parameters):
         test = self.test_tau().describe() if tested else ""
         return {
             "Model": f"{title(census.family)} with random intercepts",
+            **self._event(),
             "Rows": f"{self.nobs}"
             + (f", and {self.dropped} dropped for missing values" if self.dropped else ""),
             "Groups": f"{census.m}, {sizes}",
@@ -495,6 +444,11 @@ class Fit(Parameters):
         if self.nodes == 1:
             return "Laplace approximation"
         return f"adaptive Gauss-Hermite quadrature, {self.nodes} nodes"
+
+    def _event(self) -> dict[str, str]:
+        """Say which outcome is a 1, where that was a level of a category."""
+        event = "" if self.design is None else self.design.event
+        return {"Event": event} if event else {}
 
     def _by_rule(self) -> str:
         """Say with how many nodes the criteria were computed, where that matters."""

@@ -235,7 +235,11 @@ def test_families_by_name() -> None:
     [
         ("gamma", None, r"^family must be one of 'bernoulli', 'binomial', 'poisson', got 'gamma'$"),
         ("Poisson", None, r"got 'Poisson'"),
-        ("binomial", None, r"^trials must be given with family='binomial': the number of trials"),
+        (
+            "binomial",
+            None,
+            r"^trials must be given with family='binomial' where y is not 0 or 1: the number",
+        ),
         ("binomial", [2, 0, 3], r"^trials must hold whole numbers of at least 1, got 0 in row 1$"),
         ("binomial", [2.5, 1, 3], r"trials must hold whole numbers of at least 1, got 2\.5 in row"),
         ("binomial", [-1, -1, 3], r"got -1 in row 0 \(and in 1 more places\)"),

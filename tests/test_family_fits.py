@@ -382,8 +382,13 @@ def test_predictions(family: str) -> None:
     offset = design.options["offset"]
     mean = np.exp if family == "poisson" else lambda eta: 1.0 / (1.0 + np.exp(-eta))
     np.testing.assert_allclose(fit.predict(), mean(eta + offset + u), rtol=1e-12)
-    np.testing.assert_allclose(fit.predict(design.X), mean(eta), rtol=1e-12)
-    np.testing.assert_allclose(fit.predict(design.X, design.groups), mean(eta + u), rtol=1e-12)
+    with pytest.raises(ValueError, match="offset must be given for new rows, as the fit had one"):
+        fit.predict(design.X)
+    at_zero = {"offset": 0}
+    np.testing.assert_allclose(fit.predict(design.X, **at_zero), mean(eta), rtol=1e-12)
+    np.testing.assert_allclose(
+        fit.predict(design.X, design.groups, **at_zero), mean(eta + u), rtol=1e-12
+    )
     np.testing.assert_allclose(
         fit.predict(design.X[:4], design.groups[:4], offset=offset[:4]),
         mean((eta + offset + u)[:4]),
@@ -483,7 +488,7 @@ def test_wrong_successes_and_trials() -> None:
     refused(design, r"trials must hold numbers only", TypeError, trials=["a"] * n)
     refused(design, rf"trials has length {n - 1}, but there are {n} rows", trials=trials[1:])
     refused(design, r"trials holds nan in row 1", trials=changed(trials, 1, np.nan))
-    refused(design, r"trials must have one dimension", trials=trials[:, None])
+    refused(design, r"trials must have one dimension", trials=np.c_[trials, trials])
 
 
 @pytest.mark.parametrize("family", ["bernoulli", "poisson"])

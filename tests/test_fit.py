@@ -365,7 +365,15 @@ def test_predictions_say_what_is_wrong() -> None:
     with pytest.raises(TypeError, match="groups must be a list or array, a label a row, got int"):
         fit.predict(X[:2], 1)
     with pytest.raises(ValueError, match="offset must have one dimension"):
-        fit.predict(X[:2], offset=1.0)
+        fit.predict(X[:2], offset=np.ones((2, 2)))
+    for options, words in (
+        ({"new_groups": "any"}, "new_groups must be 'typical' or 'marginal'"),
+        ({"new_groups": "typical"}, "give groups, too"),
+        ({"groups": [0, 1], "new_groups": "marginal", "kind": "link"}, "a mean over groups"),
+        ({"kind": "probability"}, "kind must be 'group', 'typical', 'marginal' or 'link'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fit.predict(X[:2], **options)
     assert fit.predict(X[:0]).empty
 
 

@@ -51,7 +51,7 @@ BAD_ROWS = {
     "y inf": ({"y": changed(Y, 3, np.inf)}, ValueError, r"y holds inf in row 3"),
     "y text": ({"y": np.where(Y == 1, "yes", "no")}, TypeError, r"y must hold numbers only"),
     "y None": ({"y": None}, TypeError, r"y must hold numbers only, got NoneType"),
-    "y matrix": ({"y": Y[:, None]}, ValueError, r"y must have one dimension, got shape"),
+    "y matrix": ({"y": np.c_[Y, Y]}, ValueError, r"y must have one dimension, got shape"),
     "y short": ({"y": Y[:-1]}, ValueError, rf"y has length {N - 1}, but there are {N} rows"),
     "y complex": ({"y": Y + 0j}, TypeError, r"y must hold numbers only, got values of type comp"),
     "X NaN": ({"X": changed(X, (4, 2), np.nan)}, ValueError, r"X holds nan in row 4, column 'x2'"),

@@ -34,6 +34,8 @@ FLOORS = {
             "ratio",
             "summary",
             "prediction",
+            "residuals",
+            "uses",
             "result",
         ),
     ],

@@ -1,0 +1,108 @@
+r"""Residuals at the modes of the random intercepts, and outcomes drawn from a fit.
+
+With the mean :math:`\mu` of a row at the mode of its group, and v its variance, the residuals are
+:math:`y - \mu` (response), that over :math:`\sqrt v` (Pearson), and the signed root of what the
+row adds to the deviance, :math:`2 (\log f(y \mid y) - \log f(y \mid \mu))` (deviance).
+
+References
+----------
+McCullagh, P. and Nelder, J. A. (1989). Generalized Linear Models, 2nd edition, section 2.4. Chapman
+and Hall.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from laplace.arguments import Array
+from laplace.later import special
+
+KINDS = ("response", "pearson", "deviance")
+
+
+def check_kind(kind: Any) -> str:
+    """Return a known kind of residuals.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if kind not in KINDS:
+        names = ", ".join(map(repr, KINDS))
+        raise ValueError(f"kind must be one of {names}, got {kind!r}")
+    return str(kind)
+
+
+def residuals(data: Any, eta: Array, kind: str) -> pd.Series:
+    """Return the residuals of rows at a linear predictor.
+
+    Parameters
+    ----------
+    data : GroupedData
+        The rows.
+    eta : ndarray of shape (n,)
+        Linear predictor of the sorted rows, the offset and the mode of the group included.
+    kind : {"response", "pearson", "deviance"}
+        Which.
+
+    Returns
+    -------
+    Series
+        A row each, in the order in which they were given. For binomial outcomes the response is the
+        number of successes.
+    """
+    family, y = data.family, data.y
+    mean, variance = family.b_1(eta), family.b_2(eta)
+    found = y - mean
+    if kind == "pearson":
+        found = found / np.sqrt(variance)
+    if kind == "deviance":
+        found = np.sign(found) * np.sqrt(2.0 * np.maximum(_lost(data, mean), 0.0))
+    in_order = np.empty(data.n)
+    in_order[data.order] = found
+    return pd.Series(in_order, index=data.index, name=f"{kind} residuals")
+
+
+def _lost(data: Any, mean: Array) -> Array:
+    """Return the log density at the outcome itself, minus that at the mean."""
+    y, largest = data.y, data.largest
+    xlogy = special().xlogy
+    if not np.all(np.isfinite(largest)):  # counts
+        return np.asarray(xlogy(y, y / mean) - (y - mean))
+    rest = largest - y
+    return np.asarray(xlogy(y, y / mean) + xlogy(rest, rest / (largest - mean)))
+
+
+def simulated(data: Any, fixed: Array, tau: float, seed: Any) -> pd.Series:
+    """Draw outcomes for rows, with new random intercepts.
+
+    Parameters
+    ----------
+    data : GroupedData
+        The rows.
+    fixed : ndarray of shape (n,)
+        Linear predictor of the sorted rows without random intercept.
+    tau : float
+        Standard deviation of the random intercepts.
+    seed : int, Generator or None
+        Source of the random numbers.
+
+    Returns
+    -------
+    Series
+        A row each, in the order in which they were given.
+    """
+    generator = np.random.default_rng(seed)
+    eta = fixed + generator.normal(0.0, tau, data.m)[data.codes]
+    mean, largest = data.family.b_1(eta), data.largest
+    if not np.all(np.isfinite(largest)):
+        drawn = generator.poisson(mean).astype(float)
+    else:
+        drawn = generator.binomial(largest.astype(int), mean / largest).astype(float)
+    in_order = np.empty(data.n)
+    in_order[data.order] = drawn
+    return pd.Series(in_order, index=data.index, name="simulated")

@@ -1,0 +1,187 @@
+"""What a fit is used for: random effects, predictions, residuals, ratios."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from laplace.families import Poisson
+from laplace.parameters import Parameters
+from laplace.prediction import Rows, predicted
+from laplace.residuals import check_kind, residuals, simulated
+
+
+class Uses(Parameters):
+    """What follows from an estimate and, for most of it, from the rows.
+
+    A `Fit` is one; it says what the estimate is, and where the rows are.
+    """
+
+    def _rows(self, what: str) -> Any:
+        """Return what holds the rows, or say where they are."""
+        raise NotImplementedError
+
+    @property
+    def design(self) -> Any:
+        """How a formula made X, where one did."""
+        raise NotImplementedError
+
+    def conf_int(self, alpha: float = 0.05, method: str = "wald") -> pd.DataFrame:
+        """Return confidence intervals."""
+        raise NotImplementedError
+
+    @property
+    def random_effects(self) -> pd.DataFrame:
+        r"""Mode of each group's random intercept given its rows, and its standard deviation.
+
+        The standard deviation is :math:`\hat\omega`, from the curvature at the mode; it does not
+        include the uncertainty of the parameters.
+
+        Raises
+        ------
+        ValueError
+            If the rows are at several sites: ask each, by ``site.random_effects(fit)``.
+        """
+        site = self._rows("random_effects")
+        mode, sd = site.modes(self.beta, self.tau)
+        labels = site.data.labels.rename("group")
+        return pd.DataFrame({"mode": mode, "sd": sd}, index=labels)
+
+    def predict(
+        self,
+        X: Any = None,
+        groups: Any = None,
+        offset: Any = None,
+        *,
+        kind: str | None = None,
+        new_groups: str | None = None,
+    ) -> pd.Series:
+        """Predict the mean: the probability of a 1 or of a success, or the mean count.
+
+        Parameters
+        ----------
+        X : array_like of shape (k, p), optional
+            Rows to predict; by default the rows of the fit, each with its group's mode. After
+            `fit_formula`, a DataFrame with the columns of the formula.
+        groups : str or array_like of shape (k,), optional
+            Their groups, which the fit must know, or a column of X after `fit_formula`.
+        offset : str or array_like of shape (k,), optional
+            Their offsets, or a number for all; after `fit_formula` by default the column that the
+            fit used. A fit with an offset needs it.
+        kind : {"group", "typical", "marginal", "link"}, optional
+            The random intercept of a row: the mode of its group; zero, as in a typical group; or
+            any, so that the mean is over groups, integrated over the normal distribution of random
+            intercepts (for 0/1 outcomes, nearer to 1/2 than that of a typical group). By default
+            "group" where groups are given or X is not, and "typical" otherwise. "link" is the
+            linear predictor instead of the mean: with the mode of the group where groups are given
+            or X is not.
+        new_groups : {"typical", "marginal"}, optional
+            What to predict for groups that the fit does not know; by default they are refused.
+
+        Returns
+        -------
+        Series
+            Means, a row each.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If rows are not as those of the fit, a group is unknown, or `kind` does not go with
+            `groups`.
+        """
+        rows = Rows(self._problem, self.beta, self.tau, self.design, self._rows)
+        return predicted(rows, X, groups, offset, kind, new_groups)
+
+    def resid(self, kind: str = "response") -> pd.Series:
+        """Residuals of the rows, at the modes of their groups.
+
+        Parameters
+        ----------
+        kind : {"response", "pearson", "deviance"}
+            Outcome minus mean; that over the standard deviation of the outcome; or the signed root
+            of what the row adds to the deviance.
+
+        Returns
+        -------
+        Series
+            A row each.
+
+        Raises
+        ------
+        ValueError
+            If the kind is unknown, or the rows are at several sites.
+        """
+        kind = check_kind(kind)
+        data = self._rows("resid()").data
+        modes, _ = self._rows("resid()").modes(self.beta, self.tau)
+        return residuals(data, data.X @ self.beta + data.offset + modes[data.codes], kind)
+
+    def simulate(self, seed: Any = None) -> pd.Series:
+        """Draw outcomes for the rows of the fit, with new random intercepts for the groups.
+
+        Parameters
+        ----------
+        seed : int or Generator, optional
+            Source of the random numbers.
+
+        Returns
+        -------
+        Series
+            A row each.
+        """
+        data = self._rows("simulate()").data
+        return simulated(data, data.X @ self.beta + data.offset, self.tau, seed)
+
+    def odds_ratios(self, alpha: float = 0.05, method: str = "wald") -> pd.DataFrame:
+        """Exponentials of the coefficients: odds ratios, or rate ratios of counts.
+
+        They are those within a group, at the same random intercept.
+
+        Parameters
+        ----------
+        alpha, method
+            As in `conf_int`.
+
+        Returns
+        -------
+        DataFrame
+            The ratio and its interval, a row a coefficient; `tau` is left out.
+        """
+        of = "rate ratio" if self._census.family == Poisson.name else "odds ratio"
+        ends = self.conf_int(alpha, method).iloc[: self._census.p]
+        table = pd.DataFrame({of: self.beta, **ends}, index=ends.index)
+        with np.errstate(over="ignore"):
+            return pd.DataFrame(np.exp(table))
+
+    def icc(self, alpha: float = 0.05, method: str = "wald") -> pd.Series:
+        r"""Intraclass correlation on the latent scale, with its interval.
+
+        A 0/1 outcome is thought of as a latent logistic variable above a threshold, whose variance
+        within groups is :math:`\pi^2/3`: of the latent variance, the share
+        :math:`\tau^2 / (\tau^2 + \pi^2/3)` is between groups. Its interval is that of `tau`.
+
+        Parameters
+        ----------
+        alpha, method
+            As in `conf_int`.
+
+        Returns
+        -------
+        Series
+            `icc`, `lower` and `upper`; the ends are NaN where `tau` was fixed, or has no interval.
+
+        Raises
+        ------
+        ValueError
+            If the outcomes are counts, which have no latent scale with a known variance.
+        """
+        if self._census.family == Poisson.name:
+            raise ValueError("icc() is for 0/1 and binomial outcomes; counts have no latent scale")
+        ends = [np.nan, np.nan]
+        if self.tau_is_free:
+            ends = self.conf_int(alpha, method).to_numpy()[-1].tolist()
+        tau = np.array([self.tau, *ends])
+        share = 1.0 / (1.0 + np.pi**2 / 3.0 / np.where(tau == 0.0, 1.0, tau) ** 2)
+        return pd.Series(np.where(tau == 0.0, 0.0, share), index=["icc", "lower", "upper"])
