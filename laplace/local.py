@@ -264,6 +264,10 @@ class LocalSearch:
         """The fit without random intercepts, where a stage made it."""
         return self._known
 
+    def about_plain(self) -> Array:
+        """Return coefficients near those without random intercepts, as far as they are known."""
+        return self.plain().maximum.theta if self._nearly is None else self._nearly
+
     @property
     def nearly(self) -> Array | None:
         """Otherwise, coefficients of the orthogonal columns near that."""

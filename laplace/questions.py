@@ -52,7 +52,8 @@ class View:
     Attributes
     ----------
     every : int
-        Only one of so many groups is meant, spread over all of them; 1 is all of them.
+        Only one of so many groups is meant; 1 is all of them. Where all rows of these are meant,
+        no period of the labels is hit.
     rows : int
         At most so many rows of each group, evenly spaced; 0 is all of them.
     triangle : ndarray of shape (p, p) or None

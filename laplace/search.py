@@ -203,7 +203,8 @@ class Search:
         walked = self._walk_rule(first)
         if walked is None:
             compared = self._with_more_nodes(compared, rules)
-            walked = self._walk_rule(compared[-1])
+            if len(compared) > 1:
+                walked = self._walk_rule(compared[-1])
         if walked is None:
             return self._result(compared[-1], compared, asked)
         peaks = self._peaks(walked)
@@ -315,11 +316,12 @@ class Search:
         are predicted to be from the last value; the slope in log tau is corrected by the Newton
         step that is left.
         """
-        strategy, p, plain = self.strategy, self.problem.census.p, self.local.plain()
-        many = self.problem.census.m // strategy.groups_of_reference
+        strategy, p = self.strategy, self.problem.census.p
+        many = self.problem.census.m // strategy.groups_of_probe
         one_place = len(self.problem.sites) == 1
         objective = self.problem.objective(1, max(many, 1) if one_place else 1)
-        taus, beta = self._taus(), plain.maximum.theta
+        taus, beta = self._taus(), self.local.about_plain()
+        taus = taus[taus <= strategy.probe_to * strategy.walk_ratio]
         step_of_log = float(np.log(taus[1] / taus[0]))
         slopes = []
         for tau in taus:
@@ -385,8 +387,8 @@ class Search:
 
     def _taus(self) -> Array:
         """Return the values of tau of the walk."""
-        strategy, plain = self.strategy, self.local.plain()
-        first = strategy.walk_from / np.sqrt(max(plain.most, 1.0))
+        strategy = self.strategy
+        first = strategy.walk_from / np.sqrt(max(self.local.signs().most, 1.0))
         if self.problem.always_inside:  # there is no fit at tau = 0 to begin with
             first *= strategy.walk_below
         last = strategy.walk_to if self.problem.tau is None else self.problem.tau

@@ -396,7 +396,9 @@ class Site:
     def _made(self, view: View) -> GroupedData:
         data = self.data
         if view.every > 1 or view.rows:
-            groups = spread(data.m, view.every)
+            # some rows of some groups are a start, and nothing else
+            start = view.rows > 0
+            groups = np.arange(0, data.m, view.every) if start else spread(data.m, view.every)
             data = data.some(groups, view.rows or int(data.sizes.max()))
         if view.triangle is None:
             return data

@@ -65,8 +65,11 @@ class Strategy:
         A maximum of the walk that is lower than the highest by more than this is left out.
     same_maximum : float
         Two searches that end closer than this, in log-likelihood, ended at the same maximum.
-    groups_of_reference : int
-        Where there are twice as many groups, the verdict's reference is taken on about so many.
+    groups_of_reference, groups_of_probe : int
+        Where there are twice as many groups, the verdict's reference, or the quick look along tau,
+        is taken on about so many.
+    probe_to : float
+        The largest tau of that look, about.
     """
 
     rules: tuple[int, ...] = (1, 3, 5, 9, 15, 25, 51, 99)
@@ -109,6 +112,8 @@ class Strategy:
     lowest_peak: float = 30.0
     same_maximum: float = 1e-6
     groups_of_reference: int = 2000
+    groups_of_probe: int = 1000
+    probe_to: float = 30.0
 
 
 STRATEGY = Strategy()

@@ -522,7 +522,7 @@ def test_kinds_after_a_formula() -> None:
 def test_kinds_say_what_is_wrong() -> None:
     fit = laplace.fit(Y, X, GROUPS, nodes=1)
     for kind in ("mean", 1, True):
-        with pytest.raises(ValueError, match="kind must be 'group', 'typical' or 'marginal', got"):
+        with pytest.raises(ValueError, match="kind must be 'group', 'typical', 'marginal' or 'link', got"):
             fit.predict(X, kind=kind)
     with pytest.raises(ValueError, match="groups must be given with kind='group'"):
         fit.predict(X, kind="group")
