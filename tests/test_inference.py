@@ -522,14 +522,14 @@ def test_kinds_after_a_formula() -> None:
 def test_kinds_say_what_is_wrong() -> None:
     fit = laplace.fit(Y, X, GROUPS, nodes=1)
     for kind in ("mean", 1, True):
-        with pytest.raises(ValueError, match="kind must be 'group', 'typical', 'marginal' or 'link', got"):
+        with pytest.raises(
+            ValueError, match="kind must be 'group', 'typical', 'marginal' or 'link', got"
+        ):
             fit.predict(X, kind=kind)
     with pytest.raises(ValueError, match="groups must be given with kind='group'"):
         fit.predict(X, kind="group")
     for kind in ("typical", "marginal"):
         with pytest.raises(ValueError, match=f"groups must be left out with kind='{kind}'"):
             fit.predict(X, GROUPS, kind=kind)
-    with pytest.raises(
-        ValueError, match=r"does not know; leave groups out .*'typical'.*'marginal'"
-    ):
+    with pytest.raises(ValueError, match=r"does not know; give new_groups='typical' .*'marginal'"):
         fit.predict(X[:1], [99])
