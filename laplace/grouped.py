@@ -220,6 +220,12 @@ class GroupedData:
         """The user's row number of each sorted row; shape (n,)."""
         return np.arange(self.n) if self._order is None else self._order
 
+    def as_given(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return what there is for each row in the order in which the rows were given."""
+        result = np.empty_like(rows)
+        result[self.order] = rows
+        return result
+
     @cached_property
     def constant(self) -> float:
         """Part of the log-likelihood that depends on no parameter."""

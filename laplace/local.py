@@ -182,8 +182,8 @@ class LocalSearch:
         self.strategy = STRATEGY if strategy is None else strategy
         self._tolerance = tolerance
         self._known: Plain | None = None
-        # a point near the fit without random intercepts, where that was only made roughly, what was
-        # evaluated before it, and a bound of the value without random intercepts
+        # a point near the fit without random intercepts, where that was only made roughly, and what
+        # was evaluated before it
         self._nearly: Array | None = None
         self._seen: AtZero | None = None
         p = problem.census.p
@@ -284,10 +284,8 @@ class LocalSearch:
     def _fit_without(self) -> Plain:
         problem = self.problem
         # where a penalty keeps tau above zero, this is a start and nothing else
-        always = problem.always_inside
-        tolerance = self.strategy.start_tolerance if always else self._tolerance
-        if problem.tau == 0.0:
-            tolerance = self._tolerance
+        a_start = problem.always_inside and problem.tau != 0.0
+        tolerance = self.strategy.start_tolerance if a_start else self._tolerance
         maximum, at = self._maximise_without(tolerance)
         there: Contribution = at
         if problem.penalty is not None:  # which has no part in what the data tell

@@ -16,6 +16,7 @@ from laplace.arguments import (
     as_vector,
     check_finite,
     common_index,
+    number,
     row_labels,
 )
 from laplace.objective import Problem
@@ -66,9 +67,8 @@ def predicted(
             raise ValueError("X must be given where groups or offset is")
         data = source.here("predict() without X").data
         eta = data.X @ source.beta + data.offset
-        in_order = np.empty(data.n)
-        in_order[data.order] = _mean(source, eta, kind, data.codes)
-        return pd.Series(in_order, index=data.index, name="predicted")
+        means = data.as_given(_mean(source, eta, kind, data.codes))
+        return pd.Series(means, index=data.index, name="predicted")
     if source.design is not None and isinstance(X, pd.DataFrame):
         X, groups, offset = source.design.rows(X, groups, offset)
     if isinstance(X, pd.DataFrame) and [str(name) for name in X.columns] != names:
@@ -83,7 +83,7 @@ def predicted(
     check_finite("X", matrix, names)
     eta = matrix @ source.beta
     if offset is not None:
-        shift = np.full(n, float(offset)) if np.ndim(offset) == 0 else offset
+        shift = np.full(n, number("offset", offset)) if np.ndim(offset) == 0 else offset
         eta = eta + as_vector("offset", shift, n)
     elif source.problem.census.has_offset:
         raise ValueError(

@@ -62,9 +62,7 @@ def residuals(data: Any, eta: Array, kind: str) -> pd.Series:
         found = found / np.sqrt(variance)
     if kind == "deviance":
         found = np.sign(found) * np.sqrt(2.0 * np.maximum(_lost(data, mean), 0.0))
-    in_order = np.empty(data.n)
-    in_order[data.order] = found
-    return pd.Series(in_order, index=data.index, name=f"{kind} residuals")
+    return pd.Series(data.as_given(found), index=data.index, name=f"{kind} residuals")
 
 
 def _lost(data: Any, mean: Array) -> Array:
@@ -103,6 +101,4 @@ def simulated(data: Any, fixed: Array, tau: float, seed: Any) -> pd.Series:
         drawn = generator.poisson(mean).astype(float)
     else:
         drawn = generator.binomial(largest.astype(int), mean / largest).astype(float)
-    in_order = np.empty(data.n)
-    in_order[data.order] = drawn
-    return pd.Series(in_order, index=data.index, name="simulated")
+    return pd.Series(data.as_given(drawn), index=data.index, name="simulated")

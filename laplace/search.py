@@ -41,8 +41,10 @@ There is doubt where
 
 The maximum is looked for by the likelihood, and found by the rule: the walk is by a reference with
 many nodes, ``reference_rules``, and the rule that was asked for starts from the maxima of the
-walk. Of the maxima that the rule has there, that is returned which the reference puts highest. A
-maximum of the rule alone, far from those of the reference, is an artefact, however high it is.
+walk. Where unequal groups are the only sign, the walk is by ``rule_for_unequal`` = 7 nodes, and the
+reference compares the maxima, if there are several. Of the maxima that the rule has there, that is
+returned which the reference puts highest. A maximum of the rule alone, far from those of the
+reference, is an artefact, however high it is.
 """
 
 from __future__ import annotations

@@ -304,16 +304,16 @@ class Site:
             return (_digest(key, [np.ascontiguousarray(rows).tobytes()]),)
 
         return Digests(
-            digest(self._as_given(data.y)),
-            digest(self._as_given(data.offset)),
-            digest(self._as_given(data.largest)),
+            digest(data.as_given(data.y)),
+            digest(data.as_given(data.offset)),
+            digest(data.as_given(data.largest)),
             digest(self._partition()),
         )
 
     def sketch(self, key: str, rows: int, scale: Array) -> Sketch:
         """Sum the rows of X / scale with random signs, so many times."""
         data = self.data
-        seed = _digest(key, [self._as_given(data.y).tobytes(), self._partition().tobytes()])
+        seed = _digest(key, [data.as_given(data.y).tobytes(), self._partition().tobytes()])
         signs = np.random.default_rng(int(seed, 16)).integers(0, 2, (rows, data.n), dtype=np.int8)
         total = np.zeros((rows, data.p))
         for first in range(0, data.n, ROWS_AT_A_TIME):
@@ -323,14 +323,8 @@ class Site:
 
     def _partition(self) -> NDArray[np.int64]:
         """Return the number of each row's group, counted in the order in which they come."""
-        codes, _ = pd.factorize(self._as_given(self.data.codes))
+        codes, _ = pd.factorize(self.data.as_given(self.data.codes))
         return codes.astype(np.int64)
-
-    def _as_given(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return what there is for each row in the user's order."""
-        result = np.empty_like(rows)
-        result[self.data.order] = rows
-        return result
 
     # after the fit, at the site -----------------------------------------------------------------
 

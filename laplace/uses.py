@@ -114,8 +114,8 @@ class Uses(Parameters):
             If the kind is unknown, or the rows are at several sites.
         """
         kind = check_kind(kind)
-        data = self._rows("resid()").data
-        modes, _ = self._rows("resid()").modes(self.beta, self.tau)
+        site = self._rows("resid()")
+        data, (modes, _) = site.data, site.modes(self.beta, self.tau)
         return residuals(data, data.X @ self.beta + data.offset + modes[data.codes], kind)
 
     def simulate(self, seed: Any = None) -> pd.Series:

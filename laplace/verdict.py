@@ -204,9 +204,11 @@ class Verdict:
             return f"{by}{most} is predicted to move by {self.largest_shift:.2g} standard errors"
         if self.gain > GAIN_LIMIT or not self.is_known:
             return f"{by}the log-likelihood is predicted to rise by {self.gain:.2g}"
-        most = names[int(np.nanargmax(np.abs(np.log(self.ratio))))]
-        ratio = self.ratio[int(np.nanargmax(np.abs(np.log(self.ratio))))]
-        return f"the standard error of {most} is {ratio:.2g} times that by {self.nodes} nodes"
+        k = int(np.nanargmax(np.abs(np.log(self.ratio))))
+        return (
+            f"the standard error of {names[k]} is {self.ratio[k]:.2g} times that by {self.nodes} "
+            "nodes"
+        )
 
     def compared(self, peaks: tuple[FurtherMaximum, ...], value: float) -> Verdict:
         """Return the verdict in view of maxima of a reference; `value` is its own, here."""

@@ -364,6 +364,8 @@ def test_predictions_say_what_is_wrong() -> None:
         fit.predict(3.0)
     with pytest.raises(TypeError, match="groups must be a list or array, a label a row, got int"):
         fit.predict(X[:2], 1)
+    with pytest.raises(TypeError, match="offset must be a number, got 'time'"):
+        fit.predict(X[:2], offset="time")
     with pytest.raises(ValueError, match="offset must have one dimension"):
         fit.predict(X[:2], offset=np.ones((2, 2)))
     for options, words in (
