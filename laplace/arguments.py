@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,32 @@ LARGEST_TAU = 1e6
 # Beyond these, squares of a column's entries leave the range of floating point numbers.
 LARGEST_ENTRY = 1e151
 SMALLEST_ENTRY = 1e-151
+# No list of names in a message is longer, and no name or label.
+NAMES_IN_MESSAGE = 8
+LONGEST_NAME = 60
+
+
+@dataclass(frozen=True, eq=False)
+class RowNames:
+    """What rows are called in messages: by the labels of the user, or by their position.
+
+    Attributes
+    ----------
+    index : pandas.Index or None
+        The labels, where a pandas object carried them.
+    """
+
+    index: pd.Index[Any] | None = None
+
+    def __call__(self, row: Any) -> str:
+        """Return the name of the row at a position; the position, too, where labels repeat."""
+        if self.index is None:
+            return f"row {row}"
+        label = shown(self.index[row : row + 1].tolist()[0])
+        return f"row {label}" if self.index.is_unique else f"row {label} (position {row})"
+
+
+ANY_ROWS = RowNames()
 
 
 def whole_number(
@@ -99,14 +126,16 @@ def coefficients(beta: Any, names: list[str], *, named_columns: bool = False) ->
         labels = [str(label) for label in beta.index]
         if sorted(labels) != sorted(names):
             raise ValueError(
-                f"beta has the labels {labels}, but the columns of X are {names}; "
+                f"beta has the labels {quoted(labels)}, but the columns of X are {quoted(names)}; "
                 "rename them, or pass an array to use them by position"
             )
         beta = beta.iloc[[labels.index(name) for name in names]]
     vector = as_vector("beta", beta, len(names), of="columns in X", check=False)
     bad = np.flatnonzero(~np.isfinite(vector))
     if bad.size:
-        raise ValueError(f"beta holds {vector[bad[0]]} for {names[bad[0]]!r}; it must be finite")
+        raise ValueError(
+            f"beta holds {vector[bad[0]]} for {shown(names[bad[0]])}; it must be finite"
+        )
     return vector
 
 
@@ -115,13 +144,18 @@ def _unlabelled(index: pd.Index[Any]) -> bool:
 
 
 def as_vector(
-    name: str, values: Any, length: int, of: str = "rows in X", check: bool = True
+    name: str,
+    values: Any,
+    length: int,
+    of: str = "rows in X",
+    check: bool = True,
+    rows: RowNames = ANY_ROWS,
 ) -> Array:
     """Return `values` as a finite vector with an entry for each row, or each column.
 
     A single column of shape (n, 1), as some makers of design matrices return it, is a vector.
     """
-    vector = _floats(name, values)
+    vector = _floats(name, values, rows=rows)
     if vector.ndim == 2 and vector.shape[1] == 1:
         vector = vector[:, 0]
     if vector.ndim != 1:
@@ -129,7 +163,7 @@ def as_vector(
     if len(vector) != length:
         raise ValueError(f"{name} has length {len(vector)}, but there are {length} {of}")
     if check:
-        check_finite(name, vector)
+        check_finite(name, vector, rows=rows)
     return vector
 
 
@@ -139,19 +173,21 @@ def exactly(value: float) -> str:
     return short if float(short) == value else repr(float(value))
 
 
-def as_matrix(X: Any) -> Array:
+def as_matrix(X: Any, rows: RowNames = ANY_ROWS) -> Array:
     """Return X as floats of two dimensions; float32 stays what it is."""
     if isinstance(X, pd.DataFrame):
         return (
             np.column_stack(
-                [_floats(f"column {name!r} of X", X[name]) for name in X.columns]
+                [_floats(f"column {name!r} of X", X[name], rows=rows) for name in X.columns]
                 if X.columns.is_unique
-                else [_floats(f"column {k} of X", X.iloc[:, k]) for k in range(X.shape[1])]
+                else [
+                    _floats(f"column {k} of X", X.iloc[:, k], rows=rows) for k in range(X.shape[1])
+                ]
             )
             if X.shape[1]
             else np.empty(X.shape)
         )
-    matrix = _floats("X", X, keep_single=True)
+    matrix = _floats("X", X, keep_single=True, rows=rows)
     if matrix.ndim != 2:
         hint = "; for a single covariate use X.reshape(-1, 1)" if matrix.ndim == 1 else ""
         raise ValueError(
@@ -160,11 +196,11 @@ def as_matrix(X: Any) -> Array:
     return matrix
 
 
-def _floats(name: str, values: Any, keep_single: bool = False) -> Array:
+def _floats(name: str, values: Any, keep_single: bool = False, rows: RowNames = ANY_ROWS) -> Array:
     """Return `values` as float64; NaN and infinity pass, text and objects do not."""
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is a sparse matrix; use {name}.toarray()")
-    _check_mask(name, values)
+    _check_mask(name, values, rows)
     try:
         if values is None:
             raise TypeError
@@ -198,13 +234,13 @@ def _floats_of_objects(array: NDArray[Any]) -> Array:
     return np.asarray(extension.to_numpy(dtype=float, na_value=np.nan)).reshape(array.shape)
 
 
-def _check_mask(name: str, values: Any) -> None:
+def _check_mask(name: str, values: Any, rows: RowNames = ANY_ROWS) -> None:
     """Refuse a masked array with a masked entry: NumPy would hand on what is under the mask."""
     if not isinstance(values, np.ma.MaskedArray):
         return
     masked = np.argwhere(np.ma.getmaskarray(values))
     if len(masked):
-        where = f" in row {masked[0][0]}" if values.ndim else ""
+        where = f" in {rows(masked[0][0])}" if values.ndim else ""
         raise ValueError(
             f"{name} is masked{where}{and_more(masked)}; remove or impute such rows first"
         )
@@ -215,16 +251,19 @@ def _kind(values: Any) -> str:
     dtype = getattr(values, "dtype", None)
     if dtype is not None:
         return f"values of type {dtype}"
-    return f"{type(values).__name__} {str(values)[:60]!r}"
+    return f"{type(values).__name__} {str(values)[:LONGEST_NAME]!r}"
 
 
-def check_finite(name: str, array: Array, columns: list[str] | None = None) -> None:
+def check_finite(
+    name: str, array: Array, columns: list[str] | None = None, rows: RowNames = ANY_ROWS
+) -> None:
     """Refuse NaN and infinity, naming the first place."""
     bad = np.argwhere(~np.isfinite(array))
     if not len(bad):
         return
-    row = int(bad[0][0])
-    where = f"row {row}" if columns is None else f"row {row}, column {columns[bad[0][1]]!r}"
+    where = rows(int(bad[0][0]))
+    if columns is not None:
+        where += f", column {shown(columns[bad[0][1]])}"
     raise ValueError(
         f"{name} holds {array[tuple(bad[0])]} in {where}{and_more(bad)}; remove or impute such rows"
     )
@@ -237,21 +276,22 @@ def check_range(matrix: Array, columns: list[str]) -> None:
     wrong = np.flatnonzero(small | (largest > LARGEST_ENTRY))
     if wrong.size:
         raise ValueError(
-            f"X has a largest value of {largest[wrong[0]]:.3g} in column {columns[wrong[0]]!r}; "
+            f"X has a largest value of {largest[wrong[0]]:.3g} in column "
+            f"{shown(columns[wrong[0]])}; "
             f"it must be between {SMALLEST_ENTRY:g} and {LARGEST_ENTRY:g}: use another unit"
         )
 
 
-def row_labels(groups: Any, n: int) -> pd.Index[Any]:
+def row_labels(groups: Any, n: int, rows: RowNames = ANY_ROWS) -> pd.Index[Any]:
     """Return each row's group label; refuse labels that are missing."""
-    _check_mask("groups", groups)
+    _check_mask("groups", groups, rows)
     labels_of_rows = as_labels(groups)
     if len(labels_of_rows) != n:
         raise ValueError(f"groups has length {len(labels_of_rows)}, but there are {n} rows in X")
     missing = np.flatnonzero(labels_of_rows.isna())
     if missing.size:
         raise ValueError(
-            f"groups has no label in row {missing[0]}{and_more(missing)}; "
+            f"groups has no label in {rows(missing[0])}{and_more(missing)}; "
             "give every row a group, or remove such rows"
         )
     return labels_of_rows
@@ -321,8 +361,17 @@ def common_index(**arguments: Any) -> pd.Index[Any] | None:
     return None if first is None else first[1]
 
 
-def quoted(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+def quoted(names: Sequence[Any]) -> str:
+    """Return names in quotes; of many, the first ones and how many there are beside."""
+    first = ", ".join(shown(name) for name in list(names)[:NAMES_IN_MESSAGE])
+    rest = len(names) - NAMES_IN_MESSAGE
+    return first if rest <= 0 else f"{first} and {rest} more"
+
+
+def shown(value: Any) -> str:
+    """Return a name, a label or a value as it is written in Python, and no longer than a line."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 4]} ...{text[-1:]}"
 
 
 def and_more(places: Any) -> str:

@@ -1,32 +1,55 @@
-"""How a formula turns the columns of a DataFrame into y, X and groups.
+"""How a formula turns the columns of a table into y, X and groups.
 
-The formula's language is that of `formulaic`, which is imported where it is used, since most
-programs that import the package need none.
+The language of the covariates is that of `formulaic`, which is imported where it is used, since
+most programs that import the package need none.
 """
 
 from __future__ import annotations
 
-import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from laplace.arguments import and_more, as_labels, common_index, quoted
+from laplace.arguments import RowNames, and_more, as_labels, common_index, quoted, shown
+from laplace.cells import Cells, column_of, empty_cells_of, left_out, levels_of
 from laplace.families import Bernoulli, Binomial
+from laplace.frames import (
+    NOBODY,
+    Caller,
+    Columns,
+    as_frame,
+    check_columns,
+    check_covariate,
+    check_missing,
+    check_unique,
+    plain,
+    with_levels_that_occur,
+)
+from laplace.outcomes import needs_trials, outcomes
+from laplace.parse import (
+    FormulaText,
+    parse,
+    plain_words,
+    with_quoted_names,
+    without_backticks,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What a formula makes of a DataFrame.
+    """What a formula makes of a table.
 
     Attributes
     ----------
     arguments : dict
-        ``y``, ``X``, ``groups``, ``family``, ``trials`` and ``offset``, as for `laplace.fit`.
+        ``y``, ``X``, ``groups``, ``family``, ``trials``, ``offset`` and ``weights``, as for
+        `laplace.fit`.
     design : Design
         How X was made.
     dropped : int
@@ -40,15 +63,18 @@ class Rows:
 
 def read(
     formula: str,
-    data: pd.DataFrame,
+    data: Any,
     groups: Any,
     *,
     family: str | None,
     offset: Any,
+    weights: Any,
     missing: str,
+    empty_cells: str,
+    caller: Caller = NOBODY,
     apart: bool = False,
 ) -> Rows:
-    """Make y, X and groups of a DataFrame; the arguments are those of `laplace.fit_formula`.
+    """Make y, X and groups of a table; the arguments are those of `laplace.fit_formula`.
 
     With `apart`, the rows are a part of a data set, and the design says which transformations
     depend on the other rows of the part.
@@ -59,63 +85,100 @@ def read(
         If the formula cannot be read, names a column that `data` does not have, or rows have
         missing values that are not to be dropped.
     """
-    if not isinstance(data, pd.DataFrame):
-        raise TypeError(f"data must be a DataFrame, got {type(data).__name__}")
-    if missing not in ("raise", "drop"):
-        raise ValueError(f"missing must be 'raise' or 'drop', got {missing!r}")
-    left, right = _sides(formula)
-    outcome, trials = _outcome(left)
-    used = {outcome, *([trials] if trials else []), *_columns(right)}
-    used |= {name for name in (groups, offset) if isinstance(name, str)}
-    _check_columns(used, data)
-    labels = _values("groups", groups, data)
-    shift = None if offset is None else _values("offset", offset, data)
+    for name, value in (("missing", missing), ("empty_cells", empty_cells)):
+        if value not in ("raise", "drop"):
+            raise ValueError(f"{name} must be 'raise' or 'drop', got {value!r}")
+    data = as_frame(data)
+    names = list(map(str, data.columns))
+    text = parse(formula, names)
+    data = _with_columns_of(caller, data, text)
+    given = {
+        name: with_quoted_names(value, names) if isinstance(value, str) else value
+        for name, value in (("offset", offset), ("weights", weights))
+    }
+    columns = Columns(data, caller)
+    keys = _keys(text, groups, data)
+    sides = [text.outcome, *([text.trials] if text.trials else []), *text.offsets]
+    sides += [value for value in given.values() if isinstance(value, str)]
+    terms, used, named = _terms(text.right, columns, sides, keys)
+    check_unique(used, data)
+    labels = _labels(keys, groups, data)
+    values = {
+        name: _as_rows(name, value, data)
+        for name, value in given.items()
+        if value is not None and not isinstance(value, str)
+    }
 
-    absent = data[sorted(used)].isna()
-    if not isinstance(groups, str):
-        absent["groups"] = absent.get("groups", False) | labels.isna()
-    if shift is not None and not isinstance(offset, str):
-        absent["offset"] = absent.get("offset", False) | shift.isna()
-    rows = np.flatnonzero(absent.any(axis=1))
-    if rows.size and missing == "raise":
-        first = data.index[rows[:1]].tolist()[0]
-        raise ValueError(
-            f"missing values in row {first!r}{and_more(rows)} of data, in "
-            f"{list(absent.columns[absent.any()])}; complete them, or leave the rows out with "
-            "missing='drop'"
-        )
-    present = ~absent.any(axis=1)
-    kept = _with_plain_text(data[present], _columns(right))
+    absent = [
+        (without_backticks(needed), columns.missing(needed))
+        for needed in (*sides, *_expressions(terms))
+    ]
+    absent += [(key, data[key].isna().to_numpy()) for key in keys]
+    absent += [(name, value.isna().to_numpy()) for name, value in values.items()]
+    if not keys:
+        absent.append(("groups", labels.isna().to_numpy()))
+    if missing == "raise":
+        check_missing(absent, data.index)
+    present = ~np.any([of for _, of in absent], axis=0)
+    everyone = bool(present.all())
+    kept = data if everyone else data[present]
+    kept = kept.assign(**{name: plain(kept[name]) for name in sorted(used)}) if used else kept
+    covariates = sorted({name for factor in _expressions(terms)
+                         for name in columns.named(factor)[0]})  # fmt: skip
     if not apart:  # a level that does not occur is none, as in R; places agree on their levels
-        kept = _with_levels_that_occur(kept, _columns(right))
-    y, event = _numbers(outcome, kept[outcome], trials)
-    if family == Binomial.name and not trials and not np.all(np.isin(y, (0.0, 1.0))):
+        kept = with_levels_that_occur(kept, covariates)
+    here = Columns(kept, caller)
+    if not len(kept):
+        raise ValueError("data has no rows without missing values that the formula needs")
+    y, trials, event = outcomes(here, text)
+    shift = None if given["offset"] is None else _kept("offset", given, values, here, present)
+    times = None if given["weights"] is None else _kept("weights", given, values, here, present)
+    if family == Binomial.name and trials is None and times is None and needs_trials(y):
+        name = text.outcome
         raise ValueError(
-            f"family='binomial' needs a number of trials where {outcome!r} is not 0 or 1; write "
-            f"'{outcome} / trials ~ ...' with the column of the trials"
+            f"family='binomial' needs a number of trials where {name!r} is not 0 or 1; write "
+            f"'{name} / trials ~ ...' with the column of the trials, or give weights with the "
+            "numbers of trials where it is a proportion"
         )
-    import formulaic
+    for term in text.offsets:
+        added = plain(here.column("the offset", term)).astype(float)
+        shift = added if shift is None else shift + added
 
-    matrix = _read(lambda: formulaic.model_matrix(right, kept, na_action="raise"), right)
+    for factor in _lookups(terms):
+        if factor in kept.columns:
+            check_covariate(factor, kept[factor])
+    matrix = _model_matrix(terms, kept, caller)
+    X = pd.DataFrame(matrix)
     _check_levels(matrix)
-    stateful = _stateful(matrix.model_spec, kept) if apart else ()
-    named_offset = offset if isinstance(offset, str) else None
-    design = Design(matrix.model_spec, named_offset, stateful, event)
+    cells = empty_cells_of(matrix.model_spec, kept)
+    out = left_out(X, cells, matrix.model_spec, drop=empty_cells == "drop")
+    spec = matrix.model_spec
+    design = Design(
+        spec=spec,
+        offset=given["offset"] if isinstance(offset, str) else None,
+        offsets=text.offsets,
+        has_own_offset=offset is not None and not isinstance(offset, str),
+        caller=caller.only(named),
+        stateful=_stateful(spec, kept, caller, remembered=apart),
+        event=event,
+        cells=out,
+    )
     return Rows(
         {
             "y": y,
-            "X": pd.DataFrame(matrix),
-            "groups": labels[present],
-            "family": family or (Binomial.name if trials else Bernoulli.name),
-            "trials": kept[trials] if trials else None,
-            "offset": None if shift is None else shift[present],
+            "X": X if out is None else X.drop(columns=list(out.columns)),
+            "groups": labels if everyone else labels[present],
+            "family": family or (Bernoulli.name if trials is None else Binomial.name),
+            "trials": trials,
+            "offset": shift,
+            "weights": times,
         },
         design,
-        rows.size,
+        len(data) - len(kept),
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Design:
     """How a formula turns columns into X, remembered for new rows.
 
@@ -124,191 +187,329 @@ class Design:
     spec : formulaic.ModelSpec
         The formula with what it remembers of the data: levels, centres, knots.
     offset : str or None
-        Column of the offset, where a column was named.
+        The offset of the fit, where a column or an expression was given.
+    offsets : tuple of str
+        Offsets that are terms of the formula.
+    has_own_offset : bool
+        Whether the fit had an offset that was given row by row.
+    caller : Caller
+        Functions and variables of the calling code that the formula names.
     stateful : tuple of str
-        Transformations whose values depend on other rows, where that was asked for.
+        Transformations whose values depend on other rows, and that do not remember them; for a part
+        of a data set, also those that do.
     event : str
         Which outcome counts as a 1, in words; empty where outcomes are numbers.
+    cells : Cells or None
+        Columns that were left out, as no row has their combination of levels.
     """
 
     spec: Any
     offset: str | None
+    offsets: tuple[str, ...] = ()
+    has_own_offset: bool = False
+    caller: Caller = NOBODY
     stateful: tuple[str, ...] = ()
     event: str = ""
+    cells: Cells | None = None
 
     @cached_property
     def coding(self) -> tuple[str, ...]:
         """How categories were coded: a text for each, with its levels."""
         texts = []
-        for factor, (kind, state) in sorted(self.spec.encoder_state.items()):
-            if kind.value == "categorical":
-                levels = ", ".join(map(str, state["categories"]))
-                texts.append(f"{factor} with the levels {levels}")
+        for factor, levels in sorted(levels_of(self.spec).items()):
+            texts.append(f"{factor} with the levels {', '.join(map(str, levels))}")
         return tuple(texts)
 
-    def rows(self, data: pd.DataFrame, groups: Any, offset: Any) -> tuple[pd.DataFrame, Any, Any]:
+    @cached_property
+    def terms(self) -> dict[str, list[str]]:
+        """Columns of X by the term of the formula that made them."""
+        dropped = () if self.cells is None else self.cells.columns
+        of = {str(term): [name for name in columns if name not in dropped]
+              for term, _, columns in self.spec.structure}  # fmt: skip
+        return {"Intercept" if term == "1" else term: names for term, names in of.items() if names}
+
+    def rows(self, data: Any, groups: Any, offset: Any) -> tuple[pd.DataFrame, Any, Any]:
         """Return X, groups and offset for new rows, the last two by column where named.
 
         Raises
         ------
         ValueError
             If a column is not there, or holds a missing value or a level that the fit has not
-            seen.
+            seen; if a transformation does not remember the rows of the fit; or if rows have a
+            combination of levels that no row of the fit had.
         """
-        offset = self.offset if offset is None else offset
-        named = {name for name in (groups, offset) if isinstance(name, str)}
-        covariates = set(map(str, self.spec.required_variables))
-        _check_columns(named | covariates, data)
-        from formulaic.errors import DataMismatchWarning
+        data = as_frame(data)
+        if self.stateful:
+            raise ValueError(
+                f"{quoted(self.stateful)} of the formula takes its values from all rows together: "
+                "new rows would have others; write center(x) or scale(x), which remember the rows "
+                "of the fit, or make the column before"
+            )
+        columns = Columns(data, self.caller)
+        factors = [factor for factor in _expressions(self.spec.formula)]
+        shift = offset if offset is not None else self.offset
+        if isinstance(shift, str):
+            shift = with_quoted_names(shift, map(str, data.columns))
+        used = {name for factor in [*factors, *self.offsets] for name in columns.named(factor)[0]}
+        keys = _columns_of_groups(groups, data)
+        check_unique(used | set(keys), data)
+        if isinstance(shift, str):
+            columns.named(shift)
+        absent = {without_backticks(factor): columns.missing(factor) for factor in factors}
+        bad = np.flatnonzero(np.any(list(absent.values()), axis=0)) if absent else np.empty(0)
+        if bad.size:
+            where = [factor for factor, of in absent.items() if np.any(of)]
+            raise ValueError(
+                f"X has missing values in {RowNames(data.index)(bad[0])}{and_more(bad)}, in "
+                f"{quoted(where)}; predict complete rows"
+            )
+        kept = data.assign(**{name: plain(data[name]) for name in sorted(used)}) if used else data
+        self._check_levels(kept)
+        X = pd.DataFrame(_model_matrix(self.spec, kept, self.caller))
+        if self.cells is not None:
+            X = self.cells.kept(X)
+        labels = groups if not keys else _labels(keys, groups, data)
+        return X, labels, self._offset(shift, Columns(kept, self.caller), offset is None)
+
+    def _offset(self, shift: Any, columns: Columns, by_default: bool) -> Any:
+        """Return the offset of new rows: that of the formula's terms, and what is given."""
+        if shift is None and self.has_own_offset:
+            raise ValueError(
+                "offset must be given for new rows, as the fit had one: an entry for each row, or "
+                "a number for all, such as offset=0"
+            )
+        terms = [plain(columns.column("the offset", term)).astype(float) for term in self.offsets]
+        if isinstance(shift, str):
+            shift = plain(columns.column("offset", shift)).astype(float)
+        if not terms:
+            return shift
+        total = sum(terms[1:], terms[0])
+        return total if shift is None else total + shift
+
+    def _check_levels(self, data: pd.DataFrame) -> None:
+        """Refuse levels that the fit has not seen."""
+        for factor, levels in levels_of(self.spec).items():
+            name = column_of(factor, data)
+            if name is None:
+                continue
+            new = np.flatnonzero(~data[name].isin(list(levels)))
+            if new.size:
+                raise ValueError(
+                    f"column {shown(name)} has the level {shown(data[name].iloc[new[0]])} in "
+                    f"{RowNames(data.index)(new[0])}{and_more(new)}, which the rows of the fit do "
+                    f"not have; they have {quoted(list(levels))}"
+                )
+
+
+# Terms and factors --------------------------------------------------------------------------------
+
+
+def _terms(
+    right: str, columns: Columns, sides: list[str], keys: Sequence[str]
+) -> tuple[Any, set[str], set[str]]:
+    """Return the covariates as terms, the columns that are needed, and names of the caller."""
+    import formulaic
+
+    used, named = set(keys), set()
+    for side in sides:
+        of_data, of_caller = columns.named(side)
+        used |= of_data
+        named |= of_caller
+    context = {
+        "__formulaic_variables_available__": [c for c in columns.data.columns if c not in used],
+        "__formulaic_variables_used_lhs__": [],
+    }
+    terms = _read(lambda: formulaic.Formula(right, _context=context), right)
+    for factor in _expressions(terms):
+        of_data, of_caller = columns.named(factor)
+        used |= of_data
+        named |= of_caller
+    return terms, used, named
+
+
+def _factors(terms: Any) -> list[Any]:
+    """Return the factors of the terms, each once, without numbers."""
+    found = {factor.expr: factor for term in terms for factor in term.factors
+             if factor.eval_method.value != "literal"}  # fmt: skip
+    return list(found.values())
+
+
+def _expressions(terms: Any) -> list[str]:
+    """Return the factors as expressions; those that are names in backticks."""
+    return [f"`{factor.expr}`" if factor.eval_method.value == "lookup" else factor.expr
+            for factor in _factors(terms)]  # fmt: skip
+
+
+def _lookups(terms: Any) -> list[str]:
+    """Return the factors that are names of columns."""
+    return [factor.expr for factor in _factors(terms) if factor.eval_method.value == "lookup"]
+
+
+def _model_matrix(terms: Any, data: pd.DataFrame, caller: Caller) -> Any:
+    """Return formulaic's matrix of the covariates; word its refusals."""
+    from formulaic.errors import DataMismatchWarning
+
+    def make() -> Any:
+        import formulaic
 
         with warnings.catch_warnings():
             warnings.simplefilter("error", DataMismatchWarning)
-            plain = _with_plain_text(data, covariates)
-            X = pd.DataFrame(_read(lambda: self.spec.get_model_matrix(plain), self.spec.formula))
-        return (
-            X,
-            data[groups] if isinstance(groups, str) else groups,
-            data[offset] if isinstance(offset, str) else offset,
-        )
+            if hasattr(terms, "get_model_matrix"):
+                return terms.get_model_matrix(data, context=caller.values, na_action="raise")
+            return formulaic.model_matrix(terms, data, context=caller.values, na_action="raise")
 
-
-def _numbers(name: str, values: pd.Series, trials: str) -> tuple[Any, str]:
-    """Return outcomes as numbers, and which of two levels is a 1, in words.
-
-    Raises
-    ------
-    TypeError
-        If they are text, of which nothing says what is the event, or a category of other than two
-        levels.
-    """
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        levels = values.cat.remove_unused_categories().cat.categories
-        if len(values.cat.categories) == 2:
-            levels = values.cat.categories
-        if len(levels) != 2:
+    matrix = _read(make, getattr(terms, "formula", terms))
+    for name, dtype in zip(matrix.columns, matrix.dtypes, strict=True):
+        if dtype.kind not in "biuf" and not pd.api.types.is_numeric_dtype(dtype):
             raise TypeError(
-                f"column {name!r} of data has {len(levels)} levels, {quoted(list(levels)[:5])}; an "
-                "outcome has two, of which the second is the event"
+                f"{shown(str(name))} of the formula is of type {dtype}, which is no number; take a "
+                "number of it, such as .dt.days of a duration"
             )
-        one = (values == levels[1]).to_numpy(dtype=float)
-        return pd.Series(one, index=values.index), f"{name} is {levels[1]!s}, not {levels[0]!s}"
-    if pd.api.types.is_string_dtype(values.dtype) and not trials:
-        seen = [v for v in pd.unique(values)[:3] if isinstance(v, str)]
-        if seen:
-            raise TypeError(
-                f"column {name!r} of data holds text, such as {seen[0]!r}: say which is the event, "
-                f"by data[{name!r}] = data[{name!r}] == {seen[-1]!r} before, or make it a category "
-                "whose second level is the event"
-            )
-    return values, ""
-
-
-def _with_levels_that_occur(data: pd.DataFrame, names: set[str]) -> pd.DataFrame:
-    """Return categories without levels that no row has."""
-    unused = {
-        name: data[name].cat.remove_unused_categories()
-        for name in names
-        if isinstance(data[name].dtype, pd.CategoricalDtype)
-        and len(data[name].cat.categories) > data[name].nunique()
-    }
-    return data.assign(**unused) if unused else data
+    return matrix
 
 
 def _check_levels(matrix: Any) -> None:
     """Refuse a category of one level, which would leave no column beside an intercept."""
     if "Intercept" not in matrix.columns:
         return
-    for factor, (kind, state) in sorted(matrix.model_spec.encoder_state.items()):
-        if kind.value == "categorical" and len(state["categories"]) == 1:
+    for factor, levels in sorted(levels_of(matrix.model_spec).items()):
+        if len(levels) == 1:
             raise ValueError(
-                f"column {factor!r} of data has one level only, {state['categories'][0]!r}, in the "
+                f"column {shown(factor)} of data has one level only, {shown(levels[0])}, in the "
                 "rows that are used, so that it tells nothing; leave it out of the formula"
             )
 
 
-def _stateful(spec: Any, data: pd.DataFrame) -> tuple[str, ...]:
-    """Name the transformations that give a row other values without some of the other rows."""
-    import formulaic
+def _stateful(
+    spec: Any, data: pd.DataFrame, caller: Caller, *, remembered: bool
+) -> tuple[str, ...]:
+    """Name the transformations that give a row other values without some of the other rows.
 
+    Those whose state formulaic remembers, as centres and knots, are named where that is asked for.
+    """
+    half = data.iloc[::2]
+    whole, part = Columns(data, caller), Columns(half, caller)
+    levels = levels_of(spec)
     named = []
-    for factor, (kind, _) in spec.encoder_state.items():
-        if kind.value == "categorical" or factor in data.columns:
+    for factor in _factors(spec.formula):
+        name = factor.expr
+        if factor.eval_method.value == "lookup" or name in levels or name in data.columns:
             continue
-        if spec.transform_state.get(factor):  # as centres and knots
-            named.append(factor)
+        if spec.transform_state.get(name):
+            if remembered:
+                named.append(name)
             continue
-        half = data.iloc[::2]  # others, such as x - x.mean(), are found by trying
-        whole, part = (formulaic.model_matrix(f"0 + {factor}", d) for d in (data, half))
-        if not np.array_equal(np.asarray(whole)[::2], np.asarray(part)):
-            named.append(factor)
+        if not _may_depend_on_rows(name):
+            continue
+        # others, such as x - x.mean(), are found by trying
+        alone, together = (np.asarray(of.evaluate(name)) for of in (part, whole))
+        if alone.shape != together[::2].shape or not np.array_equal(
+            alone, together[::2], equal_nan=together.dtype.kind == "f"
+        ):
+            named.append(name)
     return tuple(sorted(named))
 
 
-def _sides(formula: Any) -> tuple[str, str]:
-    """Split a formula at its tilde."""
-    if not isinstance(formula, str):
-        raise TypeError(f"formula must be a string, got {type(formula).__name__}")
-    left, tilde, right = formula.partition("~")
-    if not tilde or not left.strip() or not right.strip() or "~" in right:
-        raise ValueError(f"formula must read 'outcome ~ covariates', got {formula!r}")
-    if "|" in right:
-        raise ValueError(
-            f"formula must not hold '|', got {formula!r}; random intercepts, as (1 | ward), are "
-            "asked for by groups='ward'"
-        )
-    return left.strip(), right.strip()
+def _may_depend_on_rows(expression: str) -> bool:
+    """Whether an expression calls a function that is not known to work row by row."""
+    import ast
+
+    from formulaic.utils.code import sanitize_variable_names
+
+    tree = ast.parse(sanitize_variable_names(expression.strip("{}"), {}, {}), mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            text = ast.unparse(node.func)
+            function = text.removeprefix("np.")
+            if function in BY_ROW or (
+                text != function and isinstance(getattr(np, function, None), np.ufunc)
+            ):
+                continue
+            return True
+    return False
 
 
-def _outcome(left: str) -> tuple[str, str]:
-    """Return the columns of outcomes and of trials, or nothing; in backticks, a name is any."""
-    column = "(`[^`]+`|[^`/]+)"
-    sides = re.fullmatch(f"{column}(?:/{column})?", left.replace("` ", "`").replace(" `", "`"))
-    if sides is None:
-        raise ValueError(
-            f"formula must have 'outcome' or 'successes / trials' on the left, got {left!r}"
-        )
-    outcome, trials = ((name or "").strip().strip("`") for name in sides.groups())
-    return outcome, trials
+BY_ROW = frozenset(["I", "log", "log10", "log2", "exp", "exp10", "exp2"])
 
 
-def _columns(right: str) -> set[str]:
-    """Return the columns that the right side names."""
-    import formulaic
-
-    variables = _read(lambda: formulaic.Formula(right).required_variables, right)
-    return set(map(str, variables))
+# Groups, offsets, weights -------------------------------------------------------------------------
 
 
-def _check_columns(names: set[str], data: pd.DataFrame) -> None:
-    absent = sorted(names - set(data.columns))
-    if absent:
-        raise ValueError(
-            f"data has no column {', '.join(map(repr, absent))}; it has {list(data.columns)}"
-        )
-    twice = sorted(names & set(data.columns[data.columns.duplicated()]))
-    if twice:
-        raise ValueError(f"data has several columns named {', '.join(map(repr, twice))}")
+def _keys(text: FormulaText, groups: Any, data: pd.DataFrame) -> tuple[str, ...]:
+    """Return the columns whose combinations are the groups; none where labels are given."""
+    given = _columns_of_groups(groups, data)
+    if not text.groups:
+        if groups is None:
+            raise ValueError(
+                "groups must name the column of groups, or the formula must have a random "
+                "intercept, such as (1 | ward)"
+            )
+        return given
+    check_columns(set(text.groups) - set(data.columns), data)
+    if groups is not None and set(given) != set(text.groups):
+        differ = True
+        if not given:
+            labels = pd.factorize(_labels((), groups, data))[0]
+            differ = not np.array_equal(labels, pd.factorize(_labels(text.groups, None, data))[0])
+        if differ:
+            raise ValueError(
+                f"groups differs from the random intercept of the formula, (1 | "
+                f"{':'.join(text.groups)}); leave one of the two out"
+            )
+    return text.groups
 
 
-def _with_plain_text(data: pd.DataFrame, names: set[str]) -> pd.DataFrame:
-    """Return text columns as objects: formulaic knows no other type of text in every version."""
-    types = {name: data[name].dtype for name in names}
-    text = [
-        name
-        for name, dtype in types.items()
-        if pd.api.types.is_string_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype)
-    ]
-    return data.astype(dict.fromkeys(text, object))
+def _columns_of_groups(groups: Any, data: pd.DataFrame) -> tuple[str, ...]:
+    """Return the columns that `groups` names; none where it holds labels."""
+    if isinstance(groups, str):
+        names: tuple[str, ...] = (groups,)
+    elif (
+        isinstance(groups, list | tuple)
+        and groups
+        and all(isinstance(name, str) for name in groups)
+        and (len(groups) != len(data) or set(groups) <= set(map(str, data.columns)))
+    ):
+        names = tuple(groups)
+    else:
+        return ()
+    names = tuple(dict.fromkeys(names))
+    absent = set(names) - set(data.columns)
+    if len(names) == 1 and absent and ":" in names[0]:
+        several = tuple(part.strip().strip("`") for part in names[0].split(":"))
+        if set(several) <= set(data.columns):
+            return several
+    check_columns(absent, data)
+    return names
 
 
-def _values(name: str, given: Any, data: pd.DataFrame) -> pd.Series:
-    """Return a column by its name, or values of the same length, with the rows' labels."""
-    if isinstance(given, str):
-        return data[given]
+def _labels(keys: Sequence[str], groups: Any, data: pd.DataFrame) -> pd.Series:
+    """Return each row's group: a label, or the combination of several columns' labels."""
+    if not keys:
+        return _as_rows("groups", groups, data)
+    if len(keys) == 1:
+        return data[keys[0]]
+    plain_keys = [data[key].astype(object) for key in keys]
+    labels = pd.Series(list(zip(*plain_keys, strict=True)), index=data.index, dtype=object)
+    labels[np.any([key.isna() for key in plain_keys], axis=0)] = None
+    return labels
+
+
+def _kept(
+    name: str, given: Any, values: Any, columns: Columns, present: NDArray[np.bool_]
+) -> pd.Series:
+    """Return an offset or weights of the rows that are used."""
+    if isinstance(given[name], str):
+        return plain(columns.column(name, given[name]))
+    of_all: pd.Series = values[name]
+    return of_all[present]
+
+
+def _as_rows(name: str, given: Any, data: pd.DataFrame) -> pd.Series:
+    """Return values of the same length as a table, with its rows' labels."""
     if name == "groups":
         values: Any = as_labels(given).to_flat_index()
     else:
-        values = np.asarray(given)
+        values = given if isinstance(given, pd.Series) else np.asarray(given)
         if values.ndim != 1:
             raise ValueError(f"{name} must have one dimension, got shape {values.shape}")
     if len(values) != len(data):
@@ -317,12 +518,38 @@ def _values(name: str, given: Any, data: pd.DataFrame) -> pd.Series:
     return pd.Series(values, index=data.index)
 
 
+def _with_columns_of(caller: Caller, data: pd.DataFrame, text: FormulaText) -> pd.DataFrame:
+    """Add variables of the caller that have a value for each row, where the formula names them.
+
+    Then they are columns like the others: rows with missing values are left out of them, too, and
+    new rows need them.
+    """
+    names = {
+        word
+        for side in (text.outcome, text.trials, text.right, *text.offsets)
+        for word in _words(side)
+        if word in caller.values and word not in data.columns
+    }
+    added = {
+        name: np.asarray(value) if not isinstance(value, pd.Series) else value
+        for name in names
+        if isinstance(value := caller.values[name], np.ndarray | pd.Series | list)
+        and np.shape(value) == (len(data),)
+    }
+    return data.assign(**added) if added else data
+
+
+def _words(text: str) -> set[str]:
+    import re
+
+    return set(re.findall(r"(?<![\w.`\"'])[^\W\d]\w*", text))
+
+
 def _read(evaluate: Any, formula: Any) -> Any:
     """Evaluate what formulaic does with a formula; word its refusal."""
-    from formulaic.errors import DataMismatchWarning, FormulaicError
-
     try:
         return evaluate()
-    except (FormulaicError, DataMismatchWarning, ValueError, SyntaxError) as error:
-        words = re.sub("\x1b\\[[0-9;]*m|[⧛⧚]", "", str(error))  # without colours
-        raise ValueError(f"formula {str(formula)!r} cannot be used: {words}") from error
+    except Exception as error:
+        raise ValueError(
+            f"formula {shown(str(formula))} cannot be used: {plain_words(error)}"
+        ) from error

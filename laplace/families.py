@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from laplace.arguments import ANY_ROWS, RowNames, and_more, exactly
 from laplace.arguments import Array as Array
-from laplace.arguments import and_more, exactly
 from laplace.later import special
 
 # (16 sqrt(3) / (15 pi))^2, as Zeger, Liang and Albert (1988) round it: averaged over intercepts
@@ -75,8 +75,15 @@ class Family(Protocol):
     def rows(self, index: NDArray[np.intp] | slice) -> Family:
         """Return the family of these rows."""
 
-    def check(self, y: Array) -> None:
+    def check(self, y: Array, rows: RowNames = ANY_ROWS) -> None:
         """Refuse outcomes that the distribution does not have."""
+
+    def repeated(self, y: Array, weights: Array) -> tuple[Array, Array, Family]:
+        """Return outcomes, offsets to add, and family of rows that stand for several rows each.
+
+        A row with weight w has the likelihood of one row to the power of w. That is the likelihood
+        of one row of the same kind of outcome, with a constant of its own.
+        """
 
     def no_maximum(self, y: Array) -> str | None:
         """Say why outcomes leave every model without a maximum; None where they do not."""
@@ -175,14 +182,19 @@ class Bernoulli:
         """Return the family itself: it has nothing that differs between rows."""
         return self
 
-    def check(self, y: Array) -> None:
+    def check(self, y: Array, rows: RowNames = ANY_ROWS) -> None:
         """Refuse outcomes other than 0 and 1."""
         wrong = np.flatnonzero((y != 0.0) & (y != 1.0))
         if wrong.size:
             raise ValueError(
-                f"y must be 0 or 1, got {exactly(y[wrong[0]])} in row {wrong[0]}{and_more(wrong)}; "
-                "recode the outcome, or give another family"
+                f"y must be 0 or 1, got {exactly(y[wrong[0]])} in {rows(wrong[0])}"
+                f"{and_more(wrong)}; recode the outcome, or give another family"
             )
+
+    def repeated(self, y: Array, weights: Array) -> tuple[Array, Array, Family]:
+        """Return w successes, or none, in w trials, of which the order is known."""
+        family = Repeated(weights, np.zeros(len(y)), self.name)
+        return y * weights, np.zeros(len(y)), family
 
     def no_maximum(self, y: Array) -> str | None:
         """Say so where all outcomes are the same."""
@@ -202,7 +214,7 @@ class Binomial:
     Parameters
     ----------
     trials : ndarray
-        Number of trials of each row, at least 1.
+        Number of trials of each row; one without trials carries nothing.
     """
 
     name = "binomial"
@@ -279,17 +291,22 @@ class Binomial:
         """Return the family with the trials of these rows."""
         return Binomial(np.ascontiguousarray(self.trials[index]))
 
-    def check(self, y: Array) -> None:
+    def check(self, y: Array, rows: RowNames = ANY_ROWS) -> None:
         """Refuse counts that are negative, fractional, or above the number of trials."""
-        _check_counts("y", y)
+        _check_counts("y", y, rows=rows)
         wrong = np.flatnonzero(y > self.trials)
         if wrong.size:
             first = wrong[0]
             raise ValueError(
                 f"y must not exceed trials, got {exactly(y[first])} successes in "
-                f"{exactly(self.trials[first])} trials in row {first}{and_more(wrong)}; y counts "
+                f"{exactly(self.trials[first])} trials in {rows(first)}{and_more(wrong)}; y counts "
                 "successes, not proportions"
             )
+
+    def repeated(self, y: Array, weights: Array) -> tuple[Array, Array, Family]:
+        """Return w times the successes in w times the trials, with w times the constant."""
+        family = Repeated(weights * self.trials, weights * self._log_coefficient(y), self.name)
+        return y * weights, np.zeros(len(y)), family
 
     def no_maximum(self, y: Array) -> str | None:
         """Say so where there are no successes, or no failures."""
@@ -300,6 +317,33 @@ class Binomial:
     def directions(self, y: Array, X: Array) -> Array:
         """Return x where there are successes, and -x where there are failures."""
         return np.concatenate([X[y > 0.0], -X[y < self.trials]])
+
+
+class Repeated(Binomial):
+    """Rows that stand for several rows of 0/1 or binomial outcomes each.
+
+    Parameters
+    ----------
+    trials : ndarray
+        Number of trials of each row, of all rows that it stands for together.
+    coefficient : ndarray
+        Log of the binomial coefficients of each row, of all that it stands for together.
+    name : {"bernoulli", "binomial"}
+        Family of the outcomes.
+    """
+
+    def __init__(self, trials: Array, coefficient: Array, name: str) -> None:
+        super().__init__(trials)
+        self.name = name
+        self.coefficient = read_only(coefficient)
+
+    def _log_coefficient(self, y: Array) -> Array:
+        return self.coefficient
+
+    def rows(self, index: NDArray[np.intp] | slice) -> Repeated:
+        """Return the family with the trials of these rows."""
+        trials, coefficient = self.trials[index], self.coefficient[index]
+        return Repeated(np.ascontiguousarray(trials), np.ascontiguousarray(coefficient), self.name)
 
 
 class Poisson:
@@ -360,9 +404,18 @@ class Poisson:
         """Return the family itself: it has nothing that differs between rows."""
         return self
 
-    def check(self, y: Array) -> None:
+    def check(self, y: Array, rows: RowNames = ANY_ROWS) -> None:
         """Refuse counts that are negative or fractional."""
-        _check_counts("y", y)
+        _check_counts("y", y, rows=rows)
+
+    def repeated(self, y: Array, weights: Array) -> tuple[Array, Array, Family]:
+        r"""Return w times the count, with :math:`\log w` added to the linear predictor.
+
+        .. math:: w (y\eta - e^\eta) = wy(\eta + \log w) - e^{\eta + \log w} - wy\log w.
+        """
+        shift = np.log(weights)
+        coefficient = -weights * (special().gammaln(y + 1.0) + y * shift)
+        return y * weights, shift, RepeatedPoisson(coefficient)
 
     def no_maximum(self, y: Array) -> str | None:
         """Say so where all counts are zero."""
@@ -372,6 +425,31 @@ class Poisson:
         """Return -x where y is 0, and both x and -x elsewhere: there x'd has to be zero."""
         some = y > 0.0
         return np.concatenate([-X[~some], X[some], -X[some]])
+
+
+class RepeatedPoisson(Poisson):
+    """Rows that stand for several rows of counts each.
+
+    Parameters
+    ----------
+    coefficient : ndarray
+        What is free of the parameters in the log density of each row.
+    """
+
+    def __init__(self, coefficient: Array) -> None:
+        self.coefficient = read_only(coefficient)
+
+    def log_density(self, y: Array, eta: Array) -> Array:
+        """Return the log density of all rows that each row stands for."""
+        return np.asarray(y * eta - self.b(eta) + self.coefficient)
+
+    def constant(self, y: Array) -> float:
+        """Return the sum over rows of what is free of the parameters."""
+        return float(np.sum(self.coefficient))
+
+    def rows(self, index: NDArray[np.intp] | slice) -> RepeatedPoisson:
+        """Return the family with the constants of these rows."""
+        return RepeatedPoisson(np.ascontiguousarray(self.coefficient[index]))
 
 
 POISSON = Poisson()
@@ -390,7 +468,7 @@ def title(name: str) -> str:
     return {family.name: family.title for family in families}[name]
 
 
-def named(name: Any, trials: Array | None) -> Family:
+def named(name: Any, trials: Array | None, rows: RowNames = ANY_ROWS) -> Family:
     """Return the family of a name, or say what is wrong.
 
     Parameters
@@ -399,6 +477,8 @@ def named(name: Any, trials: Array | None) -> Family:
         Name of the family.
     trials : ndarray or None
         Number of trials of each row: needed for binomial outcomes, refused for others.
+    rows : RowNames
+        What rows are called.
 
     Returns
     -------
@@ -407,7 +487,7 @@ def named(name: Any, trials: Array | None) -> Family:
     Raises
     ------
     ValueError
-        If the name is unknown, or trials do not go with it or are not whole and positive.
+        If the name is unknown, or trials do not go with it, or are not whole or all zero.
     """
     if name not in NAMES:
         raise ValueError(f"family must be one of {', '.join(map(repr, NAMES))}, got {name!r}")
@@ -415,10 +495,12 @@ def named(name: Any, trials: Array | None) -> Family:
         if trials is None:
             raise ValueError(
                 "trials must be given with family='binomial' where y is not 0 or 1: the number of "
-                "trials of each row"
+                "trials of each row; or, where y is a proportion, weights with these numbers"
             )
         trials = whole("trials", trials)
-        _check_counts("trials", trials, minimum=1)
+        _check_counts("trials", trials, rows=rows)
+        if not np.any(trials):
+            raise ValueError("trials is 0 in every row; rows with trials are needed")
         return Binomial(trials)
     if trials is not None:
         raise ValueError(f"trials must be left out with family={name!r}; it is for 'binomial'")
@@ -436,11 +518,31 @@ def whole(name: str, values: Array) -> Array:
     return values if not np.any(distance) else np.where(near, nearest, values)
 
 
-def _check_counts(name: str, values: Array, minimum: int = 0) -> None:
-    """Refuse numbers that are fractional or below the minimum."""
-    wrong = np.flatnonzero((values < minimum) | (values != np.floor(values)))
+def _check_counts(name: str, values: Array, rows: RowNames = ANY_ROWS) -> None:
+    """Refuse numbers that are fractional or negative."""
+    wrong = np.flatnonzero((values < 0.0) | (values != np.floor(values)))
     if wrong.size:
         raise ValueError(
-            f"{name} must hold whole numbers of at least {minimum}, got "
-            f"{exactly(values[wrong[0]])} in row {wrong[0]}{and_more(wrong)}"
+            f"{name} must hold whole numbers of at least 0, got "
+            f"{exactly(values[wrong[0]])} in {rows(wrong[0])}{and_more(wrong)}"
         )
+
+
+def successes_of(proportions: Array, trials: Array, rows: RowNames = ANY_ROWS) -> Array:
+    """Return the number of successes of each row, from proportions and trials.
+
+    Raises
+    ------
+    ValueError
+        If a proportion is not one of so many trials.
+    """
+    successes = whole("y", proportions * trials)
+    wrong = np.flatnonzero(successes != np.floor(successes))
+    if wrong.size:
+        first = wrong[0]
+        raise ValueError(
+            f"y must be a proportion of weights trials, got {exactly(proportions[first])} of "
+            f"{exactly(trials[first])} in {rows(first)}{and_more(wrong)}, which is not whole; give "
+            "the numbers of successes as y, and those of trials as trials"
+        )
+    return successes

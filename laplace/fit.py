@@ -36,6 +36,7 @@ def fit(
     family: str = "bernoulli",
     trials: Any = None,
     offset: Any = None,
+    weights: Any = None,
     nodes: int | str = AUTO,
     tau: Any = None,
     names: Sequence[str] | None = None,
@@ -67,9 +68,13 @@ def fit(
         Distribution of the outcomes, with the canonical link (logit, logit, log). Binomial
         outcomes that are 0 or 1 need no trials.
     trials : int or array_like of shape (n,), optional
-        Numbers of trials of binomial outcomes.
+        Numbers of trials of binomial outcomes; a row with none carries nothing.
     offset : array_like of shape (n,), optional
         Added to the linear predictor.
+    weights : array_like of shape (n,), optional
+        How many rows each row stands for, above zero: rows of the same group with the same outcome,
+        covariates and offset. The fit is that of the rows written out. Where `family` is binomial,
+        there are no `trials` and y holds proportions, they are the numbers of trials.
     nodes : "auto" or int
         1 is the Laplace approximation, K adaptive Gauss-Hermite quadrature with K nodes. "auto"
         raises K until no parameter is predicted to move by more than a hundredth of its standard
@@ -155,7 +160,16 @@ def fit(
     (True, 3, -327.1559)
     """
     options = checked(nodes, tau, penalty, strength)
-    site = Site.from_arrays(y, X, groups, family=family, trials=trials, offset=offset, names=names)
+    site = Site.from_arrays(
+        y,
+        X,
+        groups,
+        family=family,
+        trials=trials,
+        offset=offset,
+        weights=weights,
+        names=names,
+    )
     return fit_rows(Sites([site]), site, options)
 
 

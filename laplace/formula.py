@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from laplace.design import read
 from laplace.fit import AUTO, checked, fit_rows
+from laplace.frames import calling
 from laplace.result import Fit
 from laplace.site import Site
 from laplace.sites import Sites
@@ -15,14 +14,16 @@ from laplace.sites import Sites
 
 def fit_formula(
     formula: str,
-    data: pd.DataFrame,
-    groups: Any,
+    data: Any,
+    groups: Any = None,
     *,
     family: str | None = None,
     offset: Any = None,
+    weights: Any = None,
     nodes: int | str = AUTO,
     tau: Any = None,
     missing: str = "raise",
+    empty_cells: str = "raise",
     penalty: str | None = None,
     strength: Any = None,
 ) -> Fit:
@@ -31,23 +32,38 @@ def fit_formula(
     Parameters
     ----------
     formula : str
-        ``"y ~ x + z"``: a column of outcomes, and covariates as `formulaic` reads them (``a * b``
-        for interactions, ``poly(x, 2)``, ``C(x)``); an intercept is added unless ``- 1`` says
-        otherwise. ``"successes / trials ~ x"`` names two columns and makes the family binomial.
+        ``"y ~ x + z"``: the outcomes, an expression of the columns, and covariates as `formulaic`
+        reads them (``a * b`` for interactions, ``poly(x, 2)``, ``C(x)``, ``.`` for all other
+        columns); an intercept is added unless ``- 1`` says otherwise. ``"successes / trials ~ x"``
+        and ``"cbind(successes, failures) ~ x"`` make the family binomial. A term ``(1 | ward)``
+        names the column of groups, as in lme4, and ``offset(log(time))`` an offset. Names with
+        other characters stand in backticks; with dots, they need none. Functions and variables of
+        the calling code may be used.
     data : DataFrame
-        The columns that the formula names, a row each. Outcomes may be a category of two levels, of
-        which the second is the event. Levels that no row has are none.
-    groups : str or array_like
-        Column of group labels, or the labels.
+        The columns that the formula names, a row each; of pandas, polars or another library that
+        `narwhals` knows, or a mapping of columns. Outcomes may be 0 and 1, booleans, or a category
+        of two levels, of which the second is the event; of text, ``I(y == "Yes")`` says which.
+        Levels that no row has are none.
+    groups : str, list of str or array_like, optional
+        Column of group labels; several columns, whose combinations are the groups, as of classes
+        with the same names in several schools, which ``(1 | class:school)`` says, too; or the
+        labels. Needed where the formula has no ``(1 | ward)``.
     family : {"bernoulli", "binomial", "poisson"}, optional
         Distribution of the outcomes; by default binomial with trials on the left, else Bernoulli.
     offset : str or array_like, optional
-        Column added to the linear predictor, or its values.
+        Column or expression added to the linear predictor, or its values.
+    weights : str or array_like, optional
+        Column or expression of how many rows each row stands for, or its values, as in `fit`; of
+        proportions with ``family="binomial"``, numbers of trials.
     nodes, tau, penalty, strength
         As in `fit`.
     missing : {"raise", "drop"}
         What to do with rows where a column that is used has no value: refuse them, naming the
-        rows; or leave them out, which the summary counts.
+        rows; or leave them out, which the summary counts. A comparison with a missing value is
+        missing, too, unless the formula says what becomes of it, as by ``x.fillna(0)``.
+    empty_cells : {"raise", "drop"}
+        What to do where an interaction of categories has a combination of levels that no row has:
+        refuse it; or leave out the columns that cannot be estimated, which the summary names.
 
     Returns
     -------
@@ -59,7 +75,8 @@ def fit_formula(
     ------
     TypeError, ValueError
         As `fit` does; and if the formula cannot be read, names a column that `data` does not
-        have, or rows have missing values that are not to be dropped.
+        have, or rows have missing values that are not to be dropped; for random slopes, or more
+        than one random intercept; and for covariates that are dates, or names of rows.
 
     Warns
     -----
@@ -78,6 +95,16 @@ def fit_formula(
     {'Intercept': -0.541, 'dose': 0.983, 'tau': 1.228}
     """
     options = checked(nodes, tau, penalty, strength)
-    rows = read(formula, data, groups, family=family, offset=offset, missing=missing)
+    rows = read(
+        formula,
+        data,
+        groups,
+        family=family,
+        offset=offset,
+        weights=weights,
+        missing=missing,
+        empty_cells=empty_cells,
+        caller=calling(1),
+    )
     site = Site.of(rows)
     return fit_rows(Sites([site]), site, options)

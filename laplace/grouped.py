@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from laplace.arguments import (
     LARGEST_ENTRY,
     Array,
+    RowNames,
+    and_more,
     as_matrix,
     as_vector,
     check_finite,
@@ -23,7 +25,16 @@ from laplace.arguments import (
     number,
     row_labels,
 )
-from laplace.families import Bernoulli, Binomial, Family, Poisson, named, read_only, whole
+from laplace.families import (
+    Bernoulli,
+    Binomial,
+    Family,
+    Poisson,
+    named,
+    read_only,
+    successes_of,
+    whole,
+)
 from laplace.plan import Plan, compiled
 
 # A mean square above this has lost nothing to underflow, and with a sum of squares below this no
@@ -61,6 +72,9 @@ class GroupedData:
         Row labels in the user's order, where a pandas object carried them.
     columns : Columns
         What one pass over X found.
+    weights : ndarray of shape (n,) or None
+        How many rows each row stands for, where that was given. Then `y`, `offset` and the trials
+        of `family` are those of all of them together.
     """
 
     y: Array
@@ -72,6 +86,7 @@ class GroupedData:
     names: list[str]
     index: pd.Index[Any] | None
     columns: Columns
+    weights: Array | None
     _order: NDArray[np.int64] | None  # None where the rows came sorted
 
     @classmethod
@@ -84,6 +99,7 @@ class GroupedData:
         family: Any = Bernoulli.name,
         trials: Any = None,
         offset: Any = None,
+        weights: Any = None,
         names: Sequence[str] | None = None,
     ) -> GroupedData:
         """Check the rows and sort them by group; rows of one group keep their order.
@@ -108,6 +124,8 @@ class GroupedData:
             Numbers of trials, for binomial outcomes.
         offset : array_like of shape (n,), optional
             Added to the linear predictor.
+        weights : array_like of shape (n,), optional
+            How many rows of its group each row stands for; of proportions, numbers of trials.
         names : sequence of str, optional
             Names of the columns of X; by default a DataFrame's own, or x0, x1, ...
 
@@ -119,41 +137,54 @@ class GroupedData:
             If an argument has the wrong shape or length, is empty, holds NaN or infinity, or if
             pandas arguments disagree in their index.
         """
-        index = common_index(y=y, X=X, groups=groups, offset=offset, trials=trials)
-        matrix = as_matrix(X)
+        index = common_index(y=y, X=X, groups=groups, offset=offset, trials=trials, weights=weights)
+        called = RowNames(index)
+        matrix = as_matrix(X, called)
         n, p = matrix.shape
         titles = column_names(X, names, p)
         if n == 0:
             raise ValueError("X has no rows: at least one row of data is needed")
         if p == 0:
             raise ValueError("X has no columns: give at least one, for instance np.ones((n, 1))")
-        outcome = as_vector("y", y, n)
+        outcome = as_vector("y", y, n, rows=called)
         if np.ndim(trials) == 0 and trials is not None:
             trials = np.full(n, number("trials", trials))
         if not isinstance(family, str):
             raise TypeError(f"family must be a name, such as {Bernoulli.name!r}, got {family!r}")
-        counts = None if trials is None else as_vector("trials", trials, n)
-        if family == Binomial.name and counts is None and np.all((outcome == 0) | (outcome == 1)):
-            family = Bernoulli.name  # which is what others call binomial, too
+        counts = None if trials is None else as_vector("trials", trials, n, rows=called)
+        times = None if weights is None else as_vector("weights", weights, n, rows=called)
+        if family == Binomial.name and counts is None:
+            if np.all((outcome == 0) | (outcome == 1)):
+                family = Bernoulli.name  # which is what others call binomial, too
+            elif times is not None and np.all((outcome >= 0) & (outcome <= 1)):
+                times = whole("weights", times)
+                outcome, counts, times = successes_of(outcome, times, called), times, None
         if family != Bernoulli.name:
             outcome = whole("y", outcome)
-        distribution = named(family, counts)
-        distribution.check(outcome)
-        shift = None if offset is None else as_vector("offset", offset, n)
+        distribution = named(family, counts, called)
+        distribution.check(outcome, called)
+        shift = None if offset is None else as_vector("offset", offset, n, rows=called)
         if shift is not None and (largest := float(np.max(np.abs(shift)))) > LARGEST_ENTRY:
             raise ValueError(
                 f"offset has a largest value of {largest:.3g}; it must be at most {LARGEST_ENTRY:g}"
             )
 
-        order, starts, labels = _sort(groups, n)
+        if times is not None:
+            _check_weights(times, called)
+            outcome, added, distribution = distribution.repeated(outcome, times)
+            if np.any(added):
+                shift = added if shift is None else shift + added
+
+        order, starts, labels = _sort(groups, n, called)
         rows = np.require(matrix, requirements=["C", "A"])
         if order is not None:
             rows, outcome = np.take(rows, order, axis=0), outcome[order]
             shift = None if shift is None else shift[order]
+            times = None if times is None else times[order]
         plan = Plan(starts)
         columns = Columns.of(plan, rows)
         if not columns.plain:
-            check_finite("X", matrix, titles)
+            check_finite("X", matrix, titles, called)
             check_range(matrix, titles)
         return cls(
             read_only(np.ascontiguousarray(outcome)),
@@ -165,6 +196,7 @@ class GroupedData:
             titles,
             index,
             columns,
+            None if times is None else read_only(np.ascontiguousarray(times)),
             order,
         )
 
@@ -285,6 +317,7 @@ class GroupedData:
             labels=self.labels[groups],
             index=None,
             columns=Columns.of(plan, X),
+            weights=None if self.weights is None else read_only(self.weights[at]),
             _order=None,
         )
 
@@ -317,6 +350,25 @@ class GroupedData:
             return self.largest
         return np.broadcast_to(1.0, self.n)
 
+    @property
+    def nobs(self) -> float:
+        """Number of rows, or of those that the rows stand for."""
+        return float(self.n if self.weights is None else np.sum(self.weights))
+
+    @property
+    def given_offset(self) -> Array:
+        """Known part of the linear predictor of a single row; shape (n,)."""
+        if self.weights is None or self.family.name != Poisson.name:
+            return self.offset
+        return self.offset - np.log(self.weights)
+
+    @property
+    def multiplicity(self) -> Array:
+        """Trials of each row, or how many counts it stands for; shape (n,)."""
+        if self.weights is None or self.family.name != Poisson.name:
+            return self.trials
+        return self.weights
+
     @cached_property
     def column_sizes(self) -> tuple[Array, Array]:
         """Unit of each column of X, and the sum of its squares in that unit; shapes (p,)."""
@@ -325,6 +377,16 @@ class GroupedData:
         largest = np.asarray(np.abs(self.X).max(axis=0), dtype=float)
         largest[largest == 0.0] = 1.0  # taken out first, so that squares cannot overflow
         return largest, np.sum((self.X / largest) ** 2, axis=0)
+
+
+def _check_weights(weights: Array, called: RowNames) -> None:
+    """Refuse numbers of rows that are not above zero."""
+    wrong = np.flatnonzero(weights <= 0.0)
+    if wrong.size:
+        raise ValueError(
+            f"weights must be above 0, got {weights[wrong[0]]:g} in {called(wrong[0])}"
+            f"{and_more(wrong)}: they say how many rows a row stands for; leave such rows out"
+        )
 
 
 def _is_one_number(rows: Array) -> bool:
@@ -365,12 +427,14 @@ class Columns:
         return cls(gram, np.add.reduce(sums, axis=0), plain)
 
 
-def _sort(groups: Any, n: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int64], pd.Index[Any]]:
+def _sort(
+    groups: Any, n: int, called: RowNames
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64], pd.Index[Any]]:
     """Return the order that sorts the rows by group, the first row of each group, and the labels.
 
     The order is None where the rows are sorted; the first rows end with the number of rows.
     """
-    labels_of_rows = row_labels(groups, n)
+    labels_of_rows = row_labels(groups, n, called)
     values = labels_of_rows.to_numpy()
     if isinstance(labels_of_rows.dtype, np.dtype) and values.dtype.kind in "iu":
         if np.all(values[1:] >= values[:-1]):

@@ -29,6 +29,7 @@ def loglik(
     family: str = "bernoulli",
     trials: Any = None,
     offset: Any = None,
+    weights: Any = None,
     nodes: int = 1,
     adaptive: bool = True,
 ) -> Contribution:
@@ -53,6 +54,8 @@ def loglik(
         Numbers of trials of binomial outcomes.
     offset : array_like of shape (n,), optional
         Added to the linear predictor.
+    weights : array_like of shape (n,), optional
+        How many rows each row stands for; of proportions of binomial outcomes, numbers of trials.
     nodes : int
         1 is the Laplace approximation, K the Gauss-Hermite rule with K nodes.
     adaptive : bool
@@ -82,7 +85,9 @@ def loglik(
     >>> round(part.value, 6), part.gradient.shape, part.hessian.shape
     (-4.566717, (2,), (2, 2))
     """
-    data = GroupedData.from_arrays(y, X, groups, family=family, trials=trials, offset=offset)
+    data = GroupedData.from_arrays(
+        y, X, groups, family=family, trials=trials, offset=offset, weights=weights
+    )
     beta = coefficients(beta, data.names, named_columns=isinstance(X, pd.DataFrame))
     tau = standard_deviation("tau", tau)
     return Likelihood(data, check_nodes(nodes), flag("adaptive", adaptive)).at(beta, tau)

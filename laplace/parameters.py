@@ -143,9 +143,10 @@ class Parameters:
     # the fit as a whole -----------------------------------------------------------------------
 
     @property
-    def nobs(self) -> int:
-        """Number of rows."""
-        return self._census.n
+    def nobs(self) -> int | float:
+        """Number of rows; with weights, of the rows that they stand for."""
+        count = self._census.nobs
+        return int(count) if count == int(count) else count
 
     @property
     def df_model(self) -> int:

@@ -66,7 +66,7 @@ def predicted(
         if groups is not None or offset is not None:
             raise ValueError("X must be given where groups or offset is")
         data = source.here("predict() without X").data
-        eta = data.X @ source.beta + data.offset
+        eta = data.X @ source.beta + data.given_offset
         means = data.as_given(_mean(source, eta, kind, data.codes))
         return pd.Series(means, index=data.index, name="predicted")
     if source.design is not None and isinstance(X, pd.DataFrame):

@@ -86,6 +86,8 @@ class Census:
         Distribution of the outcomes.
     n, m : int
         Number of rows and of groups.
+    nobs : float
+        Number of rows that these stand for by their weights; without weights, n.
     smallest, largest : int
         Least and largest number of rows of a group.
     outcomes : float
@@ -123,6 +125,7 @@ class Census:
     family: str
     n: int
     m: int
+    nobs: float
     smallest: int
     largest: int
     outcomes: float
@@ -175,6 +178,7 @@ class Census:
             self.family,
             self.n + other.n,
             self.m + other.m,
+            self.nobs + other.nobs,
             min(self.smallest, other.smallest),
             max(self.largest, other.largest),
             self.outcomes + other.outcomes,

@@ -258,6 +258,11 @@ def _same_rows(one: Problem, two: Problem) -> None:
     """Refuse fits of different rows, in the order in which they were given."""
     if one.census.n != two.census.n:
         raise ValueError(f"the fits are of different data: {one.census.n} and {two.census.n} rows")
+    if one.census.nobs != two.census.nobs:
+        raise ValueError(
+            "the fits are of different data: their rows stand for "
+            f"{one.census.nobs:.10g} and {two.census.nobs:.10g} rows by their weights"
+        )
     if one.census.family != two.census.family:
         raise ValueError(
             f"the fits have different families: {one.census.family!r} and {two.census.family!r}"

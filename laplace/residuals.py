@@ -53,13 +53,16 @@ def residuals(data: Any, eta: Array, kind: str) -> pd.Series:
     -------
     Series
         A row each, in the order in which they were given. For binomial outcomes the response is the
-        number of successes.
+        number of successes. A row that stands for several has the response residual of one of them;
+        its others are those of all together, as in R. Rows without trials have residuals of zero.
     """
     family, y = data.family, data.y
     mean, variance = family.b_1(eta), family.b_2(eta)
     found = y - mean
+    if kind == "response" and data.weights is not None:
+        found = found / data.weights
     if kind == "pearson":
-        found = found / np.sqrt(variance)
+        found = found / np.sqrt(np.where(data.largest > 0.0, variance, 1.0))
     if kind == "deviance":
         found = np.sign(found) * np.sqrt(2.0 * np.maximum(_lost(data, mean), 0.0))
     return pd.Series(data.as_given(found), index=data.index, name=f"{kind} residuals")
@@ -71,7 +74,9 @@ def _lost(data: Any, mean: Array) -> Array:
     xlogy = special().xlogy
     if not np.all(np.isfinite(largest)):  # counts
         return np.asarray(xlogy(y, y / mean) - (y - mean))
-    rest = largest - y
+    some = largest > 0.0
+    mean, largest = np.where(some, mean, 0.5), np.where(some, largest, 1.0)
+    rest = np.where(some, largest - y, 0.0)
     return np.asarray(xlogy(y, y / mean) + xlogy(rest, rest / (largest - mean)))
 
 
@@ -93,12 +98,22 @@ def simulated(data: Any, fixed: Array, tau: float, seed: Any) -> pd.Series:
     -------
     Series
         A row each, in the order in which they were given.
+
+    Raises
+    ------
+    ValueError
+        If rows stand for several rows each, of which the outcomes differ.
     """
+    if data.weights is not None and np.any(data.weights != 1.0):
+        raise ValueError(
+            "simulate() draws an outcome for each row, but the rows of this fit stand for several "
+            "by their weights; fit the rows written out, by numpy.repeat"
+        )
     generator = np.random.default_rng(seed)
     eta = fixed + generator.normal(0.0, tau, data.m)[data.codes]
-    mean, largest = data.family.b_1(eta), data.largest
+    mean, largest = data.family.predicted(eta), data.largest
     if not np.all(np.isfinite(largest)):
         drawn = generator.poisson(mean).astype(float)
     else:
-        drawn = generator.binomial(largest.astype(int), mean / largest).astype(float)
+        drawn = generator.binomial(largest.astype(int), mean).astype(float)
     return pd.Series(data.as_given(drawn), index=data.index, name="simulated")

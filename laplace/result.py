@@ -405,8 +405,8 @@ class Fit(Uses):
         return {
             "Model": f"{title(census.family)} with random intercepts",
             **self._event(),
-            "Rows": f"{self.nobs}"
-            + (f", and {self.dropped} dropped for missing values" if self.dropped else ""),
+            "Rows": self._rows_in_words(),
+            **({"Left out": str(self.design.cells)} if self._left_out else {}),
             "Groups": f"{census.m}, {sizes}",
             **({"Sites": self._at_sites()} if several else {}),
             "Method": f"maximum {'' if penalty is None else 'penalised '}likelihood, "
@@ -444,6 +444,22 @@ class Fit(Uses):
         if self.nodes == 1:
             return "Laplace approximation"
         return f"adaptive Gauss-Hermite quadrature, {self.nodes} nodes"
+
+    def _rows_in_words(self) -> str:
+        """Say how many rows there are, what they stand for, and which carry nothing."""
+        text = f"{self._census.n}"
+        if self.nobs != self._census.n:
+            text += f", which stand for {self.nobs:.10g} by their weights"
+        if self._site is not None and (empty := int(np.sum(self._site.data.largest == 0.0))):
+            text += f", of which {empty} without trials"
+        if self.dropped:
+            text += f", and {self.dropped} dropped for missing values"
+        return text
+
+    @property
+    def _left_out(self) -> bool:
+        """Whether columns of the formula were left out."""
+        return self.design is not None and self.design.cells is not None
 
     def _event(self) -> dict[str, str]:
         """Say which outcome is a 1, where that was a level of a category."""

@@ -15,6 +15,7 @@ from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution
 from laplace.design import Design, Rows, read
 from laplace.families import Bernoulli
+from laplace.frames import calling
 from laplace.grouped import ROWS_AT_A_TIME, GroupedData
 from laplace.later import linalg
 from laplace.likelihood import Likelihood, without_random_intercepts
@@ -75,13 +76,14 @@ class Site:
         family: str = Bernoulli.name,
         trials: Any = None,
         offset: Any = None,
+        weights: Any = None,
         names: Sequence[str] | None = None,
     ) -> Site:
         """Check the rows, and sort them by group; the arguments are those of `laplace.fit`.
 
         Parameters
         ----------
-        y, X, groups, family, trials, offset, names
+        y, X, groups, family, trials, offset, weights, names
             As in `laplace.fit`.
 
         Returns
@@ -109,7 +111,14 @@ class Site:
         """
         return cls(
             GroupedData.from_arrays(
-                y, X, groups, family=family, trials=trials, offset=offset, names=names
+                y,
+                X,
+                groups,
+                family=family,
+                trials=trials,
+                offset=offset,
+                weights=weights,
+                names=names,
             )
         )
 
@@ -117,12 +126,14 @@ class Site:
     def from_formula(
         cls,
         formula: str,
-        data: pd.DataFrame,
-        groups: Any,
+        data: Any,
+        groups: Any = None,
         *,
         family: str | None = None,
         offset: Any = None,
+        weights: Any = None,
         missing: str = "raise",
+        empty_cells: str = "raise",
     ) -> Site:
         """Make the columns of X from a formula; the arguments are those of `laplace.fit_formula`.
 
@@ -131,7 +142,7 @@ class Site:
 
         Parameters
         ----------
-        formula, data, groups, family, offset, missing
+        formula, data, groups, family, offset, weights, missing, empty_cells
             As in `laplace.fit_formula`.
 
         Returns
@@ -144,7 +155,16 @@ class Site:
             As `laplace.fit_formula` does for what concerns the rows.
         """
         rows = read(
-            formula, data, groups, family=family, offset=offset, missing=missing, apart=True
+            formula,
+            data,
+            groups,
+            family=family,
+            offset=offset,
+            weights=weights,
+            missing=missing,
+            empty_cells=empty_cells,
+            caller=calling(1),
+            apart=True,
         )
         return cls.of(rows)
 
@@ -173,6 +193,7 @@ class Site:
             family=data.family.name,
             n=data.n,
             m=data.m,
+            nobs=data.nobs,
             smallest=int(data.sizes.min()),
             largest=int(data.sizes.max()),
             outcomes=float(np.sum(data.y)),
@@ -203,7 +224,7 @@ class Site:
     def moments(self, view: View = ALL) -> Moments:
         """Return mean and variance of each column, over trials."""
         data = self._data(view)
-        X, trials = np.asarray(data.X, dtype=float), data.trials
+        X, trials = np.asarray(data.X, dtype=float), data.multiplicity
         unit = np.abs(X).max(axis=0)
         unit[unit == 0.0] = 1.0  # taken out first, so that squares cannot overflow
         mean = np.average(X, axis=0, weights=trials)

@@ -132,7 +132,7 @@ class Uses(Parameters):
             A row each.
         """
         data = self._rows("simulate()").data
-        return simulated(data, data.X @ self.beta + data.offset, self.tau, seed)
+        return simulated(data, data.X @ self.beta + data.given_offset, self.tau, seed)
 
     def odds_ratios(self, alpha: float = 0.05, method: str = "wald") -> pd.DataFrame:
         """Exponentials of the coefficients: odds ratios, or rate ratios of counts.

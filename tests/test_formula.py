@@ -93,9 +93,12 @@ def test_predictions_take_the_columns_of_the_formula() -> None:
     assert list(fit.predict(few).index) == [0, 1, 2]
     with pytest.raises(ValueError, match="data has no column 'age'"):
         fit.predict(few.drop(columns="age"))
-    with pytest.raises(ValueError, match=r"cannot be used: .*not seen in original"):
+    with pytest.raises(
+        ValueError,
+        match=r"column 'arm' has the level 'c' in row 0 \(and in 2 more places\), which the rows",
+    ):
         fit.predict(few.assign(arm="c"))
-    with pytest.raises(ValueError, match=r"cannot be used: .*null"):
+    with pytest.raises(ValueError, match="X has missing values in row 0 .*, in 'age'"):
         fit.predict(few.assign(age=np.nan))
 
 
@@ -106,7 +109,7 @@ def test_missing_values_are_refused_with_the_rows() -> None:
     holes["unused"] = np.nan
     with pytest.raises(
         ValueError,
-        match=r"values in row 4 \(and in 2 more places\) of data, in \['dose', 'ward'\]",
+        match=r"values in row 4 \(and in 2 more places\) of data, in 'dose', 'ward'",
     ):
         laplace.fit_formula("y ~ age + dose", holes, groups="ward", nodes=1)
     fit = laplace.fit_formula("y ~ age + dose", holes, groups="ward", missing="drop", nodes=1)
@@ -127,7 +130,7 @@ def test_missing_values_are_refused_with_the_rows() -> None:
         (" ~ age", {}, ValueError, "formula must read"),
         ("y ~ age ~ dose", {}, ValueError, "formula must read"),
         (3, {}, TypeError, "formula must be a string, got int"),
-        ("y ~ weight", {}, ValueError, r"data has no column 'weight'; it has \['y', 'age'"),
+        ("y ~ weight", {}, ValueError, r"data has no column 'weight'; it has 'y', 'age'"),
         ("z ~ age", {}, ValueError, "data has no column 'z'"),
         ("y / n ~ age", {}, ValueError, "data has no column 'n'"),
         (
@@ -137,9 +140,9 @@ def test_missing_values_are_refused_with_the_rows() -> None:
             r"'age \+\* dose' cannot be used: Op.*\s+age \+\* dose$",
         ),
         ("y ~ age + np.abs(age).max()", {}, ValueError, "cannot be used: .*syntax"),
-        ("y ~ age + (1 | ward)", {}, ValueError, "must not hold '|'.* asked for by groups='ward'"),
+        ("y ~ age + (1 | arm)", {}, ValueError, r"groups differs from .* \(1 \| arm\); leave one"),
         ("y / n / m ~ age", {}, ValueError, "formula must have 'outcome' or 'successes / trials'"),
-        ("y ~ age", {"groups": None}, TypeError, "groups must be a list or array, .* NoneType"),
+        ("y ~ age", {"groups": None}, ValueError, r"or the formula must have .* as \(1 \| w"),
         ("y ~ age", {"groups": DATA[["ward"]]}, ValueError, "groups must have one dimension"),
         ("y ~ age", {"offset": 1.0}, ValueError, "offset must have one dimension"),
         (
@@ -176,7 +179,7 @@ def test_labels_of_rows_that_repeat_and_labels_that_differ() -> None:
 def test_a_covariate_may_have_the_name_of_an_argument() -> None:
     holes = DATA.rename(columns={"age": "groups"})
     holes.loc[3, "groups"] = np.nan
-    with pytest.raises(ValueError, match=r"values in row 3 of data, in \['groups'\]"):
+    with pytest.raises(ValueError, match=r"values in row 3 of data, in 'groups'"):
         laplace.fit_formula("y ~ groups", holes, groups=GROUPS, nodes=1)
 
 

@@ -22,7 +22,10 @@ FLOORS = {
     "mathematics": ["families", "nodes"],
     "textbook": ["derivatives", "quadrature"],
     "seam": ["questions", "messages", "sites"],
-    "engine": ["kernels", "plan", "grouped", "likelihood", "design", "site"],
+    "engine": [
+        *("kernels", "plan", "grouped", "likelihood"),
+        *("parse", "frames", "outcomes", "cells", "design", "site"),
+    ],
     "fit": [
         *("newton", "basis", "penalties", "objective", "separation", "strategy", "local"),
         *(

@@ -1,0 +1,361 @@
+"""Tables of any make as DataFrames of plain columns, and expressions that are made of them."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from laplace.arguments import RowNames, and_more, quoted, shown
+from laplace.parse import plain_words, without_backticks
+
+# A column of text with more levels than this, or than half of the rows, is taken for a name.
+MOST_LEVELS = 1000
+FEW_LEVELS = 20
+# Functions that are there to say what becomes of missing values.
+FOR_MISSING = frozenset(
+    [
+        *("fillna", "isna", "isnull", "notna", "notnull", "isnan", "nan_to_num"),
+        *("combine_first", "ffill", "bfill", "interpolate"),
+    ]
+)
+# Kinds of values, by pandas' names, that are times.
+TIMES = frozenset(
+    ["datetime", "datetime64", "date", "timedelta", "timedelta64", "period", "interval"]
+)
+
+
+def as_frame(data: Any) -> pd.DataFrame:
+    """Return a table as a DataFrame of pandas.
+
+    Parameters
+    ----------
+    data : DataFrame, or mapping of columns
+        Of pandas, or of any library that `narwhals` knows, as polars and pyarrow.
+
+    Raises
+    ------
+    TypeError
+        If it is no table that is in memory.
+    """
+    if isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, Mapping):
+        return pd.DataFrame(dict(data))
+    if hasattr(data, "collect") and not hasattr(data, "to_numpy"):
+        raise TypeError("data is read only when it is needed; give data.collect()")
+    import narwhals.stable.v1 as nw  # which formulaic brings
+
+    try:
+        frame: pd.DataFrame = nw.from_native(data, eager_only=True).to_pandas()
+    except TypeError:
+        raise TypeError(f"data must be a DataFrame, got {type(data).__name__}") from None
+    except ImportError as error:
+        raise TypeError(
+            f"data of type {type(data).__module__.partition('.')[0]} needs another package to be "
+            f"read here ({error}); install it, or give a DataFrame of pandas"
+        ) from None
+    return frame
+
+
+def plain(values: pd.Series) -> pd.Series:
+    """Return a column without missing values as NumPy's or pandas' own types hold it.
+
+    Nullable and Arrow's numbers become numbers, and text becomes objects: `formulaic` does not know
+    them in every version.
+    """
+    dtype = values.dtype
+    if isinstance(dtype, pd.CategoricalDtype | np.dtype):
+        return values
+    if pd.api.types.is_bool_dtype(dtype):
+        return values.astype(bool)
+    if pd.api.types.is_numeric_dtype(dtype):
+        kind = getattr(dtype, "kind", "f")
+        return values.astype({"i": np.int64, "u": np.uint64}.get(kind, np.float64))
+    if pd.api.types.is_string_dtype(dtype):
+        return values.astype(object)
+    arrow = getattr(dtype, "pyarrow_dtype", None)
+    if arrow is not None:
+        name = str(arrow)
+        if name.startswith("dictionary"):
+            return values.astype(object).astype("category")
+        if name.startswith("decimal"):
+            return values.astype(float)
+        if name == "null":
+            return values.astype(object)
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Caller:
+    """Functions and variables of the code that called, as far as a formula names them.
+
+    Attributes
+    ----------
+    values : mapping
+        By name.
+    """
+
+    values: Mapping[str, Any]
+
+    def only(self, names: set[str]) -> Caller:
+        """Return those that a formula names."""
+        return Caller({name: self.values[name] for name in sorted(names) if name in self.values})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep modules by their names, and leave out what cannot be pickled."""
+        kept: dict[str, Any] = {}
+        for name, value in self.values.items():
+            if isinstance(value, ModuleType):
+                kept[name] = ("module", value.__name__)
+                continue
+            try:
+                pickle.dumps(value)
+            except (pickle.PicklingError, TypeError, AttributeError):
+                continue  # named, if it is needed, by the expression that needs it
+            kept[name] = ("value", value)
+        return {"kept": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Import the modules again."""
+        values = {
+            name: import_module(value) if kind == "module" else value
+            for name, (kind, value) in state["kept"].items()
+        }
+        self.__dict__["values"] = values
+
+
+NOBODY = Caller({})
+
+
+def calling(depth: int) -> Caller:
+    """Return the names of the function that called, so many calls up; 1 is its caller."""
+    from formulaic.utils.context import capture_context
+
+    return Caller(capture_context(depth + 1) or {})
+
+
+class Columns:
+    """The columns of a table and the names around it, in which expressions are evaluated.
+
+    Parameters
+    ----------
+    data : DataFrame
+        The table.
+    caller : Caller
+        Functions and variables of the code that called.
+    """
+
+    def __init__(self, data: pd.DataFrame, caller: Caller = NOBODY) -> None:
+        from formulaic.transforms import TRANSFORMS
+        from formulaic.utils.layered_mapping import LayeredMapping
+
+        self.data = data
+        self.caller = caller
+        self._layers = LayeredMapping(
+            LayeredMapping(data, name="data"),
+            LayeredMapping(caller.values, name="context"),
+            LayeredMapping(TRANSFORMS, name="transforms"),
+        )
+
+    def named(self, expression: str) -> tuple[set[str], set[str]]:
+        """Return the columns and the names of the caller that an expression needs.
+
+        Raises
+        ------
+        ValueError
+            If it names what there is not.
+        """
+        name = without_backticks(expression)
+        if name in self.data.columns:
+            return {name}, set()
+        columns, others, unknown = set(), set(), set()
+        for variable in _variables(expression, self._layers):
+            root = str(variable).partition(".")[0]
+            if str(variable) in self.data.columns:
+                columns.add(str(variable))
+            elif root in self.data.columns:
+                columns.add(root)
+            elif root in self.caller.values:
+                others.add(root)
+            elif root not in self._layers and not _is_builtin(root):
+                unknown.add(str(variable))
+        check_columns(unknown, self.data)
+        return columns, others
+
+    def evaluate(self, expression: str) -> Any:
+        """Evaluate an expression, or return the column of this name.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be evaluated.
+        """
+        from formulaic.utils.stateful_transforms import stateful_eval
+
+        name = without_backticks(expression)
+        if name in self.data.columns:
+            return self.data[name]
+        code = expression.strip()
+        if code.startswith("{") and code.endswith("}"):
+            code = code[1:-1]
+        try:
+            return stateful_eval(code, self._layers, None, {}, None)
+        except Exception as error:
+            raise ValueError(
+                f"{shown(expression)} cannot be evaluated in the columns of data: "
+                f"{type(error).__name__}: {plain_words(error)}"
+            ) from error
+
+    def column(self, what: str, expression: str) -> pd.Series:
+        """Evaluate an expression that has a value for each row.
+
+        Raises
+        ------
+        ValueError
+            If it has not.
+        """
+        values = self.evaluate(expression)
+        values = getattr(values, "__wrapped__", values)  # what formulaic's own functions return
+        if isinstance(values, pd.Series):
+            return values if values.index is self.data.index else values.set_axis(self.data.index)
+        if np.shape(values) != (len(self.data),):
+            raise ValueError(
+                f"{what} {shown(expression)} must have a value for each of the {len(self.data)} "
+                f"rows of data, got {_shape(values)}"
+            )
+        return pd.Series(values, index=self.data.index)
+
+    def missing(self, expression: str) -> NDArray[np.bool_]:
+        """Whether what an expression needs is missing, by row.
+
+        A comparison with a missing value is false, and not missing: so the columns themselves are
+        looked at, but where the expression says what becomes of missing values.
+        """
+        names, _ = self.named(expression)
+        absent = np.zeros(len(self.data), dtype=bool)
+        for name in names:
+            absent |= self.data[name].isna().to_numpy()
+        if not np.any(absent) or not FOR_MISSING & _functions(expression):
+            return absent
+        evaluated = self.column("the formula's", expression)
+        return np.asarray(absent & evaluated.isna().to_numpy())
+
+
+def _shape(values: Any) -> str:
+    shape = np.shape(values)
+    return "a single value" if shape == () else f"shape {shape}"
+
+
+def _variables(expression: str, layers: Any) -> set[Any]:
+    from formulaic.utils.variables import get_required_variables
+
+    code = expression.strip()
+    if code.startswith("{") and code.endswith("}"):
+        code = code[1:-1]
+    try:
+        return set(get_required_variables(code, layers))
+    except SyntaxError:
+        raise ValueError(f"{shown(expression)} is no expression that Python can read") from None
+
+
+def _functions(expression: str) -> set[str]:
+    """Return the last parts of the names that an expression calls or reads."""
+    return {str(v).rpartition(".")[2] for v in _variables(expression, {})}
+
+
+def _is_builtin(name: str) -> bool:
+    import builtins
+
+    return hasattr(builtins, name)
+
+
+def check_columns(unknown: set[str], data: pd.DataFrame) -> None:
+    """Refuse names that are no columns, with the nearest that are."""
+    if not unknown:
+        return
+    names = sorted(unknown)
+    text = [str(name) for name in data.columns]
+    near = [match for name in names for match in difflib.get_close_matches(name, text, 1)]
+    hint = f"; is {quoted(near)} meant?" if near else ""
+    raise ValueError(f"data has no column {quoted(names)}; it has {quoted(text)}{hint}")
+
+
+def check_unique(names: set[str], data: pd.DataFrame) -> None:
+    """Refuse names of several columns."""
+    twice = sorted(names & set(data.columns[data.columns.duplicated()]))
+    if twice:
+        raise ValueError(f"data has several columns named {quoted(twice)}")
+
+
+def check_missing(absent: list[tuple[str, NDArray[np.bool_]]], index: pd.Index[Any]) -> None:
+    """Refuse rows with missing values; of each name, its rows are given."""
+    rows = np.flatnonzero(np.any([of for _, of in absent], axis=0))
+    if rows.size:
+        where = sorted({name for name, of in absent if np.any(of)})
+        raise ValueError(
+            f"missing values in {RowNames(index)(rows[0])}{and_more(rows)} of data, in "
+            f"{quoted(where)}; complete them, or leave the rows out with missing='drop'"
+        )
+
+
+def with_levels_that_occur(data: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return categories without levels that no row has."""
+    unused = {
+        name: data[name].cat.remove_unused_categories()
+        for name in names
+        if isinstance(data[name].dtype, pd.CategoricalDtype)
+        and len(data[name].cat.categories) > data[name].nunique()
+    }
+    return data.assign(**unused) if unused else data
+
+
+def check_covariate(name: str, values: pd.Series) -> None:
+    """Refuse a column that is no number and no category of few levels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it holds dates or intervals, or text that is different in nearly every row.
+    """
+    dtype = values.dtype
+    if _are_times(values):
+        raise TypeError(
+            f"column {shown(name)} of data holds {_what(values)}, which are no numbers; make a "
+            f"number of them before, such as days, or a category in the formula: C({name})"
+        )
+    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype):
+        levels = int(values.nunique())
+        if levels > MOST_LEVELS or levels > max(FEW_LEVELS, len(values) // 2):
+            raise ValueError(
+                f"column {shown(name)} of data has {levels} different values in {len(values)} "
+                f"rows, such as {shown(values.iloc[0])}: it names rows or groups, and is no "
+                "category; leave it out of the formula, or give it as groups"
+            )
+
+
+def _are_times(values: pd.Series) -> bool:
+    """Whether a column holds dates, durations, periods or intervals."""
+    dtype: Any = values.dtype
+    if getattr(dtype, "kind", "O") in "mM" or isinstance(dtype, pd.PeriodDtype | pd.IntervalDtype):
+        return True
+    return bool(
+        pd.api.types.is_object_dtype(dtype)
+        and pd.api.types.infer_dtype(values, skipna=True) in TIMES
+    )
+
+
+def _what(values: pd.Series) -> str:
+    """Name what a column holds, that is no number."""
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if "timedelta" in kind:
+        return "durations"
+    return f"{kind}s" if kind in ("period", "interval") else "dates"
