@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +21,11 @@ LARGEST_TAU = 1e6
 # Beyond these, squares of a column's entries leave the range of floating point numbers.
 LARGEST_ENTRY = 1e151
 SMALLEST_ENTRY = 1e-151
-# No list of names in a message is longer, and no name or label.
-NAMES_IN_MESSAGE = 8
+# No list of names in a message has more characters, and no name or label.
+LONGEST_LIST = 240
 LONGEST_NAME = 60
+# Nor are the words of another library.
+LONGEST_WORDS = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -363,17 +366,38 @@ def common_index(**arguments: Any) -> pd.Index[Any] | None:
 
 def quoted(names: Sequence[Any]) -> str:
     """Return names in quotes; of many, the first ones and how many there are beside."""
-    first = ", ".join(shown(name) for name in list(names)[:NAMES_IN_MESSAGE])
-    rest = len(names) - NAMES_IN_MESSAGE
-    return first if rest <= 0 else f"{first} and {rest} more"
+    return listed([shown(name) for name in names], ", ")
+
+
+def listed(texts: Sequence[str], joint: str, rest: str = " and {} more") -> str:
+    """Join texts; of many, the first ones and how many there are beside."""
+    count, size = 0, 0
+    for text in texts:
+        size += len(text) + len(joint)
+        if count and size > LONGEST_LIST:
+            break
+        count += 1
+    first = joint.join(texts[:count])
+    return first if count == len(texts) else first + rest.format(len(texts) - count)
+
+
+def cut(text: str) -> str:
+    """Return a text that is no longer than a name in a message."""
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 4]} ..."
 
 
 def shown(value: Any) -> str:
     """Return a name, a label or a value as it is written in Python, and no longer than a line."""
-    text = repr(value)
+    text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 4]} ...{text[-1:]}"
 
 
 def and_more(places: Any) -> str:
     """Return how many more places there are, as words that follow the first."""
     return f" (and in {len(places) - 1} more places)" if len(places) > 1 else ""
+
+
+def plain_words(error: Exception) -> str:
+    """Return formulaic's words without colours and marks, and not too many of them."""
+    words = re.sub("\x1b\\[[0-9;]*m|[⧛⧚]", "", str(error))
+    return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]} ..."

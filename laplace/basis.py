@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from laplace.arguments import Array, quoted
+from laplace.arguments import Array, listed, quoted, shown
 from laplace.questions import Census, View
 from laplace.sites import Sites
 
@@ -99,12 +99,13 @@ def orthogonal(sites: Sites, census: Census, rows: View) -> Basis:
         weights = np.linalg.lstsq(r[:, kept], r[:, j], rcond=None)[0]
         others = [names[k] for k in kept[np.abs(weights) > NAMED_WEIGHT]]
         clauses.append(
-            f"{names[j]!r} is a linear combination of {quoted(others)}"
+            f"{shown(names[j])} is a linear combination of {quoted(others)}"
             if others
-            else f"{names[j]!r} is zero in every row"
+            else f"{shown(names[j])} is zero in every row"
         )
     raise ValueError(
-        f"X has rank {kept.size} but {census.p} columns: {'; '.join(clauses)}; "
+        f"X has rank {kept.size} but {census.p} columns: "
+        f"{listed(clauses, '; ', '; and {} more')}; "
         f"leave out {quoted([names[j] for j in dependent])}"
     )
 

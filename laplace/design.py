@@ -16,29 +16,35 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from laplace.arguments import RowNames, and_more, as_labels, common_index, quoted, shown
+from laplace.arguments import (
+    RowNames,
+    and_more,
+    as_labels,
+    common_index,
+    plain_words,
+    quoted,
+    shown,
+)
 from laplace.cells import Cells, column_of, empty_cells_of, left_out, levels_of
 from laplace.families import Bernoulli, Binomial
 from laplace.frames import (
     NOBODY,
     Caller,
     Columns,
-    as_frame,
     check_columns,
     check_covariate,
     check_missing,
     check_unique,
-    plain,
     with_levels_that_occur,
 )
 from laplace.outcomes import needs_trials, outcomes
 from laplace.parse import (
     FormulaText,
     parse,
-    plain_words,
     with_quoted_names,
     without_backticks,
 )
+from laplace.tables import as_frame, plain
 
 
 @dataclass(frozen=True, eq=False)

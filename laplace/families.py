@@ -18,6 +18,14 @@ from laplace.later import special
 # (16 sqrt(3) / (15 pi))^2, as Zeger, Liang and Albert (1988) round it: averaged over intercepts
 # with variance tau^2, a logit shrinks by the root of 1 + this times tau^2.
 ATTENUATION = 0.346
+# Where the trapezoidal rule takes the means over groups: standard normal deviates, and logits.
+DEVIATES = np.arange(-10.0, 10.25, 0.5)
+LOGITS = np.arange(-40.0, 40.25, 0.5)
+
+
+def _normal(z: Array) -> Array:
+    """Return the standard normal density."""
+    return np.asarray(np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi))
 
 
 def read_only(array: Array) -> Array:
@@ -63,6 +71,12 @@ class Family(Protocol):
     def marginal(self, eta: Array, tau: float) -> Array:
         """Mean of `predicted` at eta + u, with u normal with mean 0 and standard deviation tau."""
 
+    def marginal_slopes(self, eta: Array, tau: float) -> tuple[Array, Array]:
+        """Return the derivatives of `marginal` in eta and in tau."""
+
+    def link(self, mean: Array) -> Array:
+        """Linear predictor at which `predicted` has a mean."""
+
     def typical(self, y: Array) -> float:
         """Linear predictor of the mean outcome: where `predicted` has the mean of y."""
 
@@ -84,9 +98,6 @@ class Family(Protocol):
         A row with weight w has the likelihood of one row to the power of w. That is the likelihood
         of one row of the same kind of outcome, with a constant of its own.
         """
-
-    def no_maximum(self, y: Array) -> str | None:
-        """Say why outcomes leave every model without a maximum; None where they do not."""
 
     def directions(self, y: Array, X: Array) -> Array:
         """Rows r: along d with all r'd >= 0 the likelihood never falls, and > 0 it rises."""
@@ -158,13 +169,35 @@ class Bernoulli:
             return self.b_1(eta)
         total = np.zeros_like(eta)
         if tau < 1.0:
-            for z in np.arange(-10.0, 10.25, 0.5):
-                total += 0.5 * np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi) * self.b_1(eta + tau * z)
+            for z, weight in zip(DEVIATES, 0.5 * _normal(DEVIATES), strict=True):
+                total += weight * self.b_1(eta + tau * z)
             return total
-        nodes = np.arange(-40.0, 40.25, 0.5)
-        for t, weight in zip(nodes, 0.5 * self.b_2(nodes), strict=True):
+        for t, weight in zip(LOGITS, 0.5 * self.b_2(LOGITS), strict=True):
             total += weight * special().ndtr((eta - t) / tau)
         return total
+
+    def marginal_slopes(self, eta: Array, tau: float) -> tuple[Array, Array]:
+        """Return the derivatives of the same sums, term by term."""
+        eta = np.asarray(eta, dtype=float)
+        if tau == 0.0:
+            return self.b_2(eta), np.zeros_like(eta)
+        in_eta, in_tau = np.zeros_like(eta), np.zeros_like(eta)
+        if tau < 1.0:
+            for z, weight in zip(DEVIATES, 0.5 * _normal(DEVIATES), strict=True):
+                slope = weight * self.b_2(eta + tau * z)
+                in_eta += slope
+                in_tau += z * slope
+            return in_eta, in_tau
+        for t, weight in zip(LOGITS, 0.5 * self.b_2(LOGITS), strict=True):
+            z = (eta - t) / tau
+            slope = weight * _normal(z) / tau
+            in_eta += slope
+            in_tau -= z * slope
+        return in_eta, in_tau
+
+    def link(self, mean: Array) -> Array:
+        """Return the logit."""
+        return np.asarray(special().logit(mean))
 
     def typical(self, y: Array) -> float:
         """Return the logit of the share of ones."""
@@ -186,19 +219,20 @@ class Bernoulli:
         """Refuse outcomes other than 0 and 1."""
         wrong = np.flatnonzero((y != 0.0) & (y != 1.0))
         if wrong.size:
+            advice = "recode the outcome, or give another family"
+            if np.all((y >= 0.0) & (y <= 1.0)):
+                advice = (
+                    "a proportion needs family='binomial', and weights with the numbers of trials"
+                )
             raise ValueError(
                 f"y must be 0 or 1, got {exactly(y[wrong[0]])} in {rows(wrong[0])}"
-                f"{and_more(wrong)}; recode the outcome, or give another family"
+                f"{and_more(wrong)}; {advice}"
             )
 
     def repeated(self, y: Array, weights: Array) -> tuple[Array, Array, Family]:
         """Return w successes, or none, in w trials, of which the order is known."""
         family = Repeated(weights, np.zeros(len(y)), self.name)
         return y * weights, np.zeros(len(y)), family
-
-    def no_maximum(self, y: Array) -> str | None:
-        """Say so where all outcomes are the same."""
-        return f"y is {y[0]:g} in every row" if np.all(y == y[0]) else None
 
     def directions(self, y: Array, X: Array) -> Array:
         """Return x where y is 1, and -x where y is 0."""
@@ -275,6 +309,14 @@ class Binomial:
         """Return that of one trial."""
         return BERNOULLI.marginal(eta, tau)
 
+    def marginal_slopes(self, eta: Array, tau: float) -> tuple[Array, Array]:
+        """Return those of one trial."""
+        return BERNOULLI.marginal_slopes(eta, tau)
+
+    def link(self, mean: Array) -> Array:
+        """Return the logit."""
+        return BERNOULLI.link(mean)
+
     def typical(self, y: Array) -> float:
         """Return the logit of the share of successes."""
         return float(special().logit(np.sum(y) / np.sum(self.trials)))
@@ -307,12 +349,6 @@ class Binomial:
         """Return w times the successes in w times the trials, with w times the constant."""
         family = Repeated(weights * self.trials, weights * self._log_coefficient(y), self.name)
         return y * weights, np.zeros(len(y)), family
-
-    def no_maximum(self, y: Array) -> str | None:
-        """Say so where there are no successes, or no failures."""
-        if np.all(y == 0.0):
-            return "y is 0 in every row"
-        return "y equals trials in every row" if np.all(y == self.trials) else None
 
     def directions(self, y: Array, X: Array) -> Array:
         """Return x where there are successes, and -x where there are failures."""
@@ -388,6 +424,15 @@ class Poisson:
         r"""Return :math:`e^{\eta + \tau^2 / 2}`."""
         return self.b_1(eta + 0.5 * tau**2)
 
+    def marginal_slopes(self, eta: Array, tau: float) -> tuple[Array, Array]:
+        """Return the mean, and tau times the mean."""
+        mean = self.marginal(eta, tau)
+        return mean, tau * mean
+
+    def link(self, mean: Array) -> Array:
+        """Return the logarithm."""
+        return np.log(mean)
+
     def typical(self, y: Array) -> float:
         """Return the log of the mean count."""
         return float(np.log(np.mean(y)))
@@ -416,10 +461,6 @@ class Poisson:
         shift = np.log(weights)
         coefficient = -weights * (special().gammaln(y + 1.0) + y * shift)
         return y * weights, shift, RepeatedPoisson(coefficient)
-
-    def no_maximum(self, y: Array) -> str | None:
-        """Say so where all counts are zero."""
-        return "y is 0 in every row" if np.all(y == 0.0) else None
 
     def directions(self, y: Array, X: Array) -> Array:
         """Return -x where y is 0, and both x and -x elsewhere: there x'd has to be zero."""

@@ -1,7 +1,8 @@
-"""Tables of any make as DataFrames of plain columns, and expressions that are made of them."""
+"""The columns of a table, and expressions that are made of them."""
 
 from __future__ import annotations
 
+import ast
 import difflib
 import pickle
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from laplace.arguments import RowNames, and_more, quoted, shown
-from laplace.parse import plain_words, without_backticks
+from laplace.arguments import RowNames, and_more, plain_words, quoted, shown
+from laplace.parse import without_backticks
 
 # A column of text with more levels than this, or than half of the rows, is taken for a name.
 MOST_LEVELS = 1000
@@ -31,67 +32,6 @@ FOR_MISSING = frozenset(
 TIMES = frozenset(
     ["datetime", "datetime64", "date", "timedelta", "timedelta64", "period", "interval"]
 )
-
-
-def as_frame(data: Any) -> pd.DataFrame:
-    """Return a table as a DataFrame of pandas.
-
-    Parameters
-    ----------
-    data : DataFrame, or mapping of columns
-        Of pandas, or of any library that `narwhals` knows, as polars and pyarrow.
-
-    Raises
-    ------
-    TypeError
-        If it is no table that is in memory.
-    """
-    if isinstance(data, pd.DataFrame):
-        return data
-    if isinstance(data, Mapping):
-        return pd.DataFrame(dict(data))
-    if hasattr(data, "collect") and not hasattr(data, "to_numpy"):
-        raise TypeError("data is read only when it is needed; give data.collect()")
-    import narwhals.stable.v1 as nw  # which formulaic brings
-
-    try:
-        frame: pd.DataFrame = nw.from_native(data, eager_only=True).to_pandas()
-    except TypeError:
-        raise TypeError(f"data must be a DataFrame, got {type(data).__name__}") from None
-    except ImportError as error:
-        raise TypeError(
-            f"data of type {type(data).__module__.partition('.')[0]} needs another package to be "
-            f"read here ({error}); install it, or give a DataFrame of pandas"
-        ) from None
-    return frame
-
-
-def plain(values: pd.Series) -> pd.Series:
-    """Return a column without missing values as NumPy's or pandas' own types hold it.
-
-    Nullable and Arrow's numbers become numbers, and text becomes objects: `formulaic` does not know
-    them in every version.
-    """
-    dtype = values.dtype
-    if isinstance(dtype, pd.CategoricalDtype | np.dtype):
-        return values
-    if pd.api.types.is_bool_dtype(dtype):
-        return values.astype(bool)
-    if pd.api.types.is_numeric_dtype(dtype):
-        kind = getattr(dtype, "kind", "f")
-        return values.astype({"i": np.int64, "u": np.uint64}.get(kind, np.float64))
-    if pd.api.types.is_string_dtype(dtype):
-        return values.astype(object)
-    arrow = getattr(dtype, "pyarrow_dtype", None)
-    if arrow is not None:
-        name = str(arrow)
-        if name.startswith("dictionary"):
-            return values.astype(object).astype("category")
-        if name.startswith("decimal"):
-            return values.astype(float)
-        if name == "null":
-            return values.astype(object)
-    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +118,8 @@ class Columns:
         if name in self.data.columns:
             return {name}, set()
         columns, others, unknown = set(), set(), set()
+        if expression.strip().startswith("`") and name == expression.strip().strip("`"):
+            return self._alone(name)
         for variable in _variables(expression, self._layers):
             root = str(variable).partition(".")[0]
             if str(variable) in self.data.columns:
@@ -190,6 +132,19 @@ class Columns:
                 unknown.add(str(variable))
         check_columns(unknown, self.data)
         return columns, others
+
+    def _alone(self, name: str) -> tuple[set[str], set[str]]:
+        """Return the same of a name that stands alone, and is no column."""
+        if name in self.caller.values:
+            return set(), {name}
+        root = name.partition(".")[0]
+        if root in self.data.columns and root != name:
+            raise ValueError(
+                f"data has no column {shown(name)}; write {{{name}}} in the formula for what is "
+                f"computed from column {shown(root)}"
+            )
+        check_columns({name}, self.data)
+        return set(), set()
 
     def evaluate(self, expression: str) -> Any:
         """Evaluate an expression, or return the column of this name.
@@ -262,9 +217,16 @@ def _variables(expression: str, layers: Any) -> set[Any]:
     if code.startswith("{") and code.endswith("}"):
         code = code[1:-1]
     try:
-        return set(get_required_variables(code, layers))
+        found = set(get_required_variables(code, layers))
     except SyntaxError:
         raise ValueError(f"{shown(expression)} is no expression that Python can read") from None
+    simple = {v for v in found if all(part.isidentifier() for part in str(v).split("."))}
+    for text in found - simple:  # an attribute of an expression: its names are within it
+        if str(text) in layers:
+            simple.add(text)
+        else:
+            simple |= {n.id for n in ast.walk(ast.parse(str(text))) if isinstance(n, ast.Name)}
+    return simple
 
 
 def _functions(expression: str) -> set[str]:
@@ -333,7 +295,13 @@ def check_covariate(name: str, values: pd.Series) -> None:
             f"number of them before, such as days, or a category in the formula: C({name})"
         )
     if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype):
-        levels = int(values.nunique())
+        try:
+            levels = int(values.nunique())
+        except TypeError:
+            raise TypeError(
+                f"column {shown(name)} of data holds values of type "
+                f"{type(values.iloc[0]).__name__}; a covariate is a number or a category"
+            ) from None
         if levels > MOST_LEVELS or levels > max(FEW_LEVELS, len(values) // 2):
             raise ValueError(
                 f"column {shown(name)} of data has {levels} different values in {len(values)} "

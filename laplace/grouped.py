@@ -36,6 +36,7 @@ from laplace.families import (
     whole,
 )
 from laplace.plan import Plan, compiled
+from laplace.tables import as_frame
 
 # A mean square above this has lost nothing to underflow, and with a sum of squares below this no
 # entry is beyond the largest.
@@ -139,6 +140,8 @@ class GroupedData:
         """
         index = common_index(y=y, X=X, groups=groups, offset=offset, trials=trials, weights=weights)
         called = RowNames(index)
+        if hasattr(X, "columns") and not isinstance(X, pd.DataFrame):
+            X = as_frame(X)
         matrix = as_matrix(X, called)
         n, p = matrix.shape
         titles = column_names(X, names, p)

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from laplace.arguments import quoted, shown
-from laplace.frames import Columns, plain
+from laplace.frames import Columns
 from laplace.parse import FormulaText, without_backticks
+from laplace.tables import plain
 
 
 class Outcomes(NamedTuple):
@@ -81,7 +82,7 @@ def _refuse_text(name: str, values: pd.Series) -> None:
     if seen:
         raise TypeError(
             f"column {shown(name)} of data holds text, such as {shown(seen[0])}: say which is the "
-            f"event, by I({name} == {shown(seen[-1])}) on the left of the formula, or make it a "
+            f"event, by I({name} == {shown(max(seen))}) on the left of the formula, or make it a "
             "category whose second level is the event"
         )
 

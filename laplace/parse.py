@@ -11,9 +11,10 @@ import ast
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from laplace.arguments import quoted, shown
+from laplace.arguments import cut, plain_words, quoted, shown
 
 OFFSET = "offset("
 PAIR = "cbind("
@@ -82,7 +83,7 @@ def parse(formula: Any, columns: Iterable[str] = ()) -> FormulaText:
     if len(tildes) != 1 or not text[: tildes[0][1]].strip() or not text[tildes[0][1] + 1 :].strip():
         raise ValueError(f"formula must read 'outcome ~ covariates', got {shown(formula)}")
     middle = tildes[0][1]
-    outcome, trials = _outcome(text[:middle], [p for p in pieces if p.last < middle])
+    outcome, trials = _outcome(text[:middle], [p for p in pieces if p.first < middle])
     right, groups, offsets = _right(text, middle, pieces)
     return FormulaText(outcome, trials, right, groups, offsets)
 
@@ -130,25 +131,21 @@ def _pieces(text: str) -> list[Piece]:
     return pieces
 
 
-def plain_words(error: Exception) -> str:
-    """Return formulaic's words without colours and marks, and not too many of them."""
-    words = re.sub("\x1b\\[[0-9;]*m|[⧛⧚]", "", str(error))
-    return words if len(words) <= 400 else f"{words[:400]} ..."
-
-
 # The left side ------------------------------------------------------------------------------------
 
 
 def _outcome(left: str, pieces: list[Piece]) -> tuple[str, str]:
     """Return the expressions of the outcomes and of the trials."""
-    divided = [p for p in pieces if p.kind == "operator" and p.text == "/" and p.depth == 0]
+    operators = [p for p in pieces if p.kind == "operator" and p.depth == 0]
+    divided = [k for p in operators if not p.text.startswith("//")
+               for k in range(p.first, p.last + 1) if left[k : k + 1] == "/"]  # fmt: skip
     if len(divided) > 1:
         raise ValueError(
             f"formula must have 'outcome' or 'successes / trials' on the left, got "
             f"{shown(left.strip())}; write I({left.strip()[:40]}) for a quotient"
         )
     if divided:
-        k = divided[0].first
+        k = divided[0]
         sides = left[:k].strip(), left[k + 1 :].strip()
         if not all(sides):
             raise ValueError(
@@ -195,23 +192,24 @@ def _right(
     start = next(k for k, piece in enumerate(pieces) if piece.last >= middle)
     intercepts: list[tuple[str, ...]] = []
     offsets: list[str] = []
-    cut: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for k in range(start, len(pieces)):
         piece = pieces[k]
         if piece.kind == "python" and piece.text.startswith(OFFSET) and piece.text.endswith(")"):
             offsets.append(piece.text[len(OFFSET) : -1].strip())
-            cut.append(_with_plus(text, middle, pieces, k, k, "an offset"))
+            spans.append(_with_plus(text, middle, pieces, k, k, "an offset"))
         elif piece.kind == "context" and piece.text == "(":
             end = _closing(pieces, k)
             inside = pieces[k + 1 : end]
             if any("|" in p.text and _is_bar(p, piece.depth + 1) for p in inside):
                 intercepts.append(_groups(text[piece.first : pieces[end].last + 1], inside))
-                cut.append(_with_plus(text, middle, pieces, k, end, "a random intercept"))
+                spans.append(_with_plus(text, middle, pieces, k, end, "a random intercept"))
         elif _is_bar(piece, 0) and "|" in piece.text:
             raise ValueError(
                 f"formula must not hold '|' outside of parentheses, got "
                 f"{shown(text[middle + 1 :].strip())}; write (1 | ward) for a random intercept"
             )
+    _check_removed(pieces[start:])
     if len(intercepts) > 1:
         raise ValueError(
             f"formula has {len(intercepts)} random intercepts, but {ONE_INTERCEPT}; groups within "
@@ -220,12 +218,27 @@ def _right(
     if not all(offsets):
         raise ValueError("formula has an empty offset(); write a column or an expression in it")
     right, last = [], middle + 1
-    for first, end_of_cut in sorted(cut):
+    for first, end_of_span in sorted(spans):
         right.append(text[last:first])
-        last = end_of_cut + 1
+        last = end_of_span + 1
     right.append(text[last:])
     groups = intercepts[0] if intercepts else ()
     return "".join(right).strip() or "1", groups, tuple(offsets)
+
+
+def _check_removed(pieces: list[Piece]) -> None:
+    """Refuse to take out what is no term, as in ``x - x.mean()``, which is meant as a number."""
+    for before, piece in pairwise(pieces):
+        if (
+            before.kind == "operator"
+            and before.text.endswith("-")
+            and piece.kind == "python"
+            and [p.text for p in pieces].count(piece.text) == 1
+        ):
+            raise ValueError(
+                f"formula takes out {cut(piece.text)}, which is no term of it; for a difference of "
+                f"numbers write I(... - {cut(piece.text)})"
+            )
 
 
 def _closing(pieces: list[Piece], opening: int) -> int:

@@ -1,9 +1,23 @@
-"""Means that a fit predicts."""
+r"""Means that a fit predicts, and their precision.
+
+Standard errors are by the delta method on the scale of the linear predictor, and intervals are
+symmetric there, so that those of a probability stay between 0 and 1. With the mode
+:math:`\hat u(\beta, \tau)` of a group, the linear predictor :math:`x'\beta + \hat u` has the
+derivatives :math:`x - \omega^2 \sum_j b''_j x_j` in :math:`\beta` and
+:math:`2 \hat u \omega^2 / \tau^2` in :math:`\log\tau`, and the random intercept itself varies
+about the mode by :math:`\omega^2` (Booth and Hobert 1998).
+
+References
+----------
+Booth, J. G. and Hobert, J. P. (1998). Standard errors of prediction in generalized linear mixed
+models. Journal of the American Statistical Association 93, 262-272.
+doi:10.1080/01621459.1998.10474107
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +26,18 @@ from numpy.typing import NDArray
 
 from laplace.arguments import (
     Array,
+    RowNames,
     as_matrix,
     as_vector,
     check_finite,
     common_index,
     number,
+    quoted,
     row_labels,
+    shown,
 )
+from laplace.families import Family
+from laplace.later import special
 from laplace.objective import Problem
 
 
@@ -36,6 +55,8 @@ class Rows:
         Standard deviation of the random intercepts.
     design : Design or None
         How a formula made X, where one did.
+    covariance : ndarray of shape (p, p) or (p + 1, p + 1)
+        Of the coefficients, and of log tau where it was estimated.
     here : callable
         Returns what holds the rows of the fit, or says where they are; takes what needs them.
     """
@@ -44,13 +65,170 @@ class Rows:
     beta: Array
     tau: float
     design: Any
+    covariance: Array
     here: Callable[[str], Any]
 
 
-def predicted(
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The rows that are predicted, and what of them.
+
+    Attributes
+    ----------
+    X : ndarray of shape (k, p)
+        Covariates.
+    eta : ndarray of shape (k,)
+        Linear predictor without random intercept.
+    places : ndarray of shape (k,) or None
+        Position of the group of each row, -1 where the fit does not know it; None where random
+        intercepts do not enter by group.
+    marginal : ndarray of shape (k,)
+        Whether the mean over groups is meant, by row.
+    link : bool
+        Whether the linear predictor is meant instead of the mean.
+    index : pandas.Index or None
+        Labels of the rows.
+    """
+
+    X: Array
+    eta: Array
+    places: NDArray[np.intp] | None
+    marginal: NDArray[np.bool_]
+    link: bool
+    index: pd.Index[Any] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Predicted means with their precision; the names are those of statsmodels.
+
+    Attributes
+    ----------
+    predicted_mean : Series
+        The means, a row each; or linear predictors, where these were asked for.
+    se_mean : Series
+        Their standard errors.
+    linear : Series
+        The means on the scale of the linear predictor.
+    se_linear : Series
+        Standard errors there.
+    """
+
+    predicted_mean: pd.Series
+    se_mean: pd.Series
+    linear: pd.Series
+    se_linear: pd.Series
+    _back: Callable[[Array], Array]
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return intervals, symmetric on the scale of the linear predictor.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the level.
+        """
+        level = number("alpha", alpha)
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"alpha must be between 0 and 1, got {alpha}; 0.05 gives 95 %")
+        half = -special().ndtri(level / 2.0) * self.se_linear
+        ends = {"lower": self.linear - half, "upper": self.linear + half}
+        return pd.DataFrame({name: self._back(end.to_numpy()) for name, end in ends.items()},
+                            index=self.linear.index)  # fmt: skip
+
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return means, standard errors and intervals, in the columns of statsmodels.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the level.
+        """
+        ends = self.conf_int(alpha)
+        return pd.DataFrame(
+            {
+                "mean": self.predicted_mean,
+                "mean_se": self.se_mean,
+                "mean_ci_lower": ends["lower"],
+                "mean_ci_upper": ends["upper"],
+            }
+        )
+
+
+def predicted(source: Rows, asked: Asked) -> pd.Series:
+    """Return means, a row each."""
+    linear = _linear(source, asked)
+    family = source.problem.family
+    values = linear if asked.link else family.predicted(linear)
+    if np.any(asked.marginal):
+        values = np.where(asked.marginal, family.marginal(asked.eta, source.tau), values)
+    return pd.Series(values, index=asked.index, name="predicted")
+
+
+def prediction(source: Rows, asked: Asked) -> Prediction:
+    """Return means with their precision."""
+    family, tau = source.problem.family, source.tau
+    linear = _linear(source, asked)
+    slopes = np.column_stack([asked.X, np.zeros(len(linear))])
+    own = np.zeros(len(linear))  # variance of the random intercept about its mode
+    if asked.places is not None and tau > 0.0:
+        known = asked.places >= 0
+        at_groups, variances = _slopes_of_modes(source)
+        slopes[known] += at_groups[asked.places[known]]
+        own[known] = variances[asked.places[known]]
+    if np.any(asked.marginal):
+        linear, slopes = linear.copy(), slopes.copy()
+        some = asked.marginal
+        linear[some], slopes[some] = _marginal(family, asked.X[some], asked.eta[some], tau)
+    size = len(source.covariance)
+    variance = own + np.einsum("ij,jk,ik->i", slopes[:, :size], source.covariance, slopes[:, :size])
+    se = np.sqrt(variance)
+    means, factor = (linear, 1.0) if asked.link else (family.predicted(linear), family.b_2(linear))
+    return Prediction(
+        pd.Series(means, index=asked.index, name="mean"),
+        pd.Series(factor * se, index=asked.index, name="mean_se"),
+        pd.Series(linear, index=asked.index, name="linear"),
+        pd.Series(se, index=asked.index, name="linear_se"),
+        _same if asked.link else family.predicted,
+    )
+
+
+def _same(linear: Array) -> Array:
+    return linear
+
+
+def _linear(source: Rows, asked: Asked) -> Array:
+    """Return the linear predictor with the modes of the groups that are known."""
+    if asked.places is None:
+        return asked.eta
+    modes, _ = source.here("predict() by group").modes(source.beta, source.tau)
+    return np.asarray(asked.eta + np.where(asked.places < 0, 0.0, modes[asked.places]))
+
+
+def _slopes_of_modes(source: Rows) -> tuple[Array, Array]:
+    """Return the derivatives of each group's mode in (beta, log tau), and its variance."""
+    site = source.here("the precision of predictions by group")
+    data = site.data
+    modes, sd = site.modes(source.beta, source.tau)
+    eta = data.X @ source.beta + data.offset + modes[data.codes]
+    weighted = data.sum_by_group(data.family.b_2(eta)[:, None] * data.X)
+    variance = sd**2
+    in_log_tau = 2.0 * modes * variance / source.tau**2
+    return np.column_stack([-variance[:, None] * weighted, in_log_tau]), variance
+
+
+def _marginal(family: Family, X: Array, eta: Array, tau: float) -> tuple[Array, Array]:
+    """Return means over groups on the scale of the linear predictor, and their derivatives."""
+    linear = family.link(family.marginal(eta, tau))
+    in_eta, in_tau = family.marginal_slopes(eta, tau)
+    scale = family.b_2(linear)
+    return linear, np.column_stack([X * (in_eta / scale)[:, None], tau * in_tau / scale])
+
+
+def asked_of(
     source: Rows, X: Any, groups: Any, offset: Any, kind: str | None, new_groups: str | None
-) -> pd.Series:
-    """Predict means; the arguments are those of `laplace.Fit.predict`."""
+) -> Asked:
+    """Return the rows that are meant; the arguments are those of `laplace.Fit.predict`."""
     if new_groups not in (None, "typical", "marginal"):
         raise ValueError(f"new_groups must be 'typical' or 'marginal', got {new_groups!r}")
     if new_groups is not None and groups is None:
@@ -61,65 +239,77 @@ def predicted(
             "new_groups='typical'"
         )
     kind = _kind_of_prediction(kind, X is None, groups is None)
-    names = list(source.problem.census.names)
     if X is None:
         if groups is not None or offset is not None:
             raise ValueError("X must be given where groups or offset is")
         data = source.here("predict() without X").data
-        eta = data.X @ source.beta + data.given_offset
-        means = data.as_given(_mean(source, eta, kind, data.codes))
-        return pd.Series(means, index=data.index, name="predicted")
-    if source.design is not None and isinstance(X, pd.DataFrame):
-        X, groups, offset = source.design.rows(X, groups, offset)
+        order = np.argsort(data.order)
+        matrix = np.asarray(data.X, dtype=float)[order]
+        eta = matrix @ source.beta + data.given_offset[order]
+        return _asked(kind, matrix, eta, data.codes[order], data.index)
+    matrix, eta, groups, index = _new_rows(source, X, groups, offset)
+    if groups is None:
+        return _asked(kind, matrix, eta, None, index)
+    labels = row_labels(groups, len(eta), RowNames(index))
+    places = source.here("predict() with groups").data.labels.get_indexer(labels)
+    unknown = np.flatnonzero(places < 0)
+    if unknown.size and new_groups is None:
+        raise ValueError(
+            f"groups names {shown(labels[unknown[:1]].tolist()[0])}, which the fit does not "
+            "know; give new_groups='typical' to predict for a group whose random intercept is "
+            "zero, or new_groups='marginal' for the mean over groups"
+        )
+    result = _asked(kind, matrix, eta, places, index)
+    return replace(result, marginal=places < 0) if new_groups == "marginal" else result
+
+
+def _asked(
+    kind: str,
+    X: Array,
+    eta: Array,
+    places: NDArray[np.intp] | None,
+    index: pd.Index[Any] | None,
+) -> Asked:
+    by_group = kind in ("group", "link")
+    marginal = np.full(len(eta), kind == "marginal")
+    return Asked(X, eta, places if by_group else None, marginal, kind == "link", index)
+
+
+def _new_rows(
+    source: Rows, X: Any, groups: Any, offset: Any
+) -> tuple[Array, Array, Any, pd.Index[Any] | None]:
+    """Return covariates, linear predictor, groups and labels of rows that are given."""
+    names = list(source.problem.census.names)
+    design = source.design
+    if design is not None and (isinstance(X, pd.DataFrame) or not _is_array(X)):
+        X, groups, offset = design.rows(X, groups, offset)
     if isinstance(X, pd.DataFrame) and [str(name) for name in X.columns] != names:
         raise ValueError(
-            f"X must have the columns of the fit, {names}, in that order, got {list(X.columns)}"
+            f"X must have the columns of the fit, {quoted(names)}, in that order, got "
+            f"{quoted(list(X.columns))}"
         )
     index = common_index(X=X, groups=groups, offset=offset)
-    matrix = as_matrix(X)
+    called = RowNames(index)
+    matrix = as_matrix(X, called)
     n, p = matrix.shape
     if p != len(names):
-        raise ValueError(f"X has {p} columns, but the fit has {len(names)}: {names}")
-    check_finite("X", matrix, names)
+        raise ValueError(f"X has {p} columns, but the fit has {len(names)}: {quoted(names)}")
+    check_finite("X", matrix, names, called)
     eta = matrix @ source.beta
     if offset is not None:
         shift = np.full(n, number("offset", offset)) if np.ndim(offset) == 0 else offset
-        eta = eta + as_vector("offset", shift, n)
-    elif source.problem.census.has_offset:
+        eta = eta + as_vector("offset", shift, n, rows=called)
+    elif source.problem.census.has_offset and (design is None or design.has_own_offset):
         raise ValueError(
             "offset must be given for new rows, as the fit had one: an entry for each row, or a "
             "number for all, such as offset=0"
         )
-    places = None
-    if groups is not None:
-        labels = row_labels(groups, n)
-        places = source.here("predict() with groups").data.labels.get_indexer(labels)
-        unknown = np.flatnonzero(places < 0)
-        if unknown.size and new_groups is None:
-            raise ValueError(
-                f"groups names {labels[unknown[:1]].tolist()[0]!r}, which the fit does not "
-                "know; give new_groups='typical' to predict for a group whose random intercept is "
-                "zero, or new_groups='marginal' for the mean over groups"
-            )
-    means = _mean(source, eta, kind, places)
-    if places is not None and new_groups == "marginal":
-        new = places < 0
-        means = np.where(new, source.problem.family.marginal(eta, source.tau), means)
-    return pd.Series(means, index=index, name="predicted")
+    return matrix, eta, groups, index
 
 
-def _mean(source: Rows, eta: Array, kind: str, places: NDArray[np.intp] | None) -> Array:
-    """Return the mean outcome at a linear predictor without random intercept; or that, with it.
-
-    A group that the fit does not know, at place -1, has a random intercept of zero.
-    """
-    family = source.problem.family
-    if kind == "marginal":
-        return family.marginal(eta, source.tau)
-    if places is not None and kind != "typical":
-        modes, _ = source.here("predict() by group").modes(source.beta, source.tau)
-        eta = eta + np.where(places < 0, 0.0, modes[places])
-    return eta if kind == "link" else family.predicted(eta)
+def _is_array(X: Any) -> bool:
+    """Whether rows come as numbers, the columns of X in their order."""
+    return isinstance(X, np.ndarray | list | tuple)
 
 
 def _kind_of_prediction(kind: str | None, own_rows: bool, no_groups: bool) -> str:

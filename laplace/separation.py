@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from laplace.arguments import Array, quoted
+from laplace.arguments import Array, cut, listed, quoted
 from laplace.contribution import COEFFICIENTS, AtZero, Contribution
 from laplace.families import Bernoulli, Poisson
 from laplace.newton import maximise
@@ -145,8 +145,8 @@ def _error(problem: Problem, found: Direction) -> SeparationError:
     census = problem.census
     direction = pd.Series(found.weights, index=list(census.names), name="direction")
     used = direction[direction != 0.0]
-    line = " + ".join(f"{weight:.4g}*{name}" for name, weight in used.items())
-    line = line.replace("+ -", "- ")
+    terms = [f"{weight:.4g}*{cut(str(name))}" for name, weight in used.items()]
+    line = listed(terms, " + ", " + {} more terms").replace("+ -", "- ")
     if census.family != Bernoulli.name:
         what = (
             f"X separates y: along {line} the likelihood of no row falls, and that of some "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution
 from laplace.design import Design, Rows, read
+from laplace.directions import SOLVER_TOLERANCE, separating
 from laplace.families import Bernoulli
 from laplace.frames import calling
 from laplace.grouped import ROWS_AT_A_TIME, GroupedData
@@ -33,9 +34,6 @@ from laplace.questions import (
     View,
 )
 
-# A margin, or a weight, is zero below this part of the largest: the tolerance of the linear
-# programming solver.
-SOLVER_TOLERANCE = 1e-7
 # A digest has so many bytes: two of a million different ones are the same with probability 3e-8.
 DIGEST_BYTES = 8
 # A triangle with a larger ratio of its diagonal entries is inverted without a loss that counts.
@@ -268,30 +266,9 @@ class Site:
         logistic regression models. Biometrika 71, 1-10.
         """
         data = self._data(view)
-        orthogonal = self._orthogonal(view, triangle)
-        signed = data.family.directions(data.y, orthogonal)
-        search = _widest_margin
-        found = search(signed)
-        complete = found is not None
-        if found is None:
-            search = _largest_total_margin
-            found = search(signed)
-        if found is None:
-            return Direction(np.zeros(data.p), False, 0)
-        strict = int(np.sum(signed @ found > SOLVER_TOLERANCE))
-
-        def separates(weights: Array) -> bool:
-            margins = signed @ (triangle @ (weights / scale))
-            margins = margins / np.abs(margins).max()
-            return bool(np.min(margins) > (0.0 if complete else -SOLVER_TOLERANCE))
-
-        # the columns of X name it, where they can: their direction uses as few as it needs
-        weights = search(data.family.directions(data.y, data.X / scale))
-        if weights is None or not separates(weights):
-            weights = np.asarray(np.linalg.inv(triangle) @ found) * scale
-        clean = np.where(np.abs(weights) > SOLVER_TOLERANCE * np.abs(weights).max(), weights, 0.0)
-        weights = (clean if separates(clean) else weights) / scale
-        return Direction(weights / np.abs(weights).max(), complete, strict)
+        signed = data.family.directions(data.y, self._orthogonal(view, triangle))
+        columns = data.family.directions(data.y, data.X / scale)
+        return separating(signed, columns, triangle, scale)
 
     def jeffreys(self, view: View, beta: Array, triangle: Array) -> Jeffreys:
         """Sum what the derivatives of the soft penalty are made of."""
@@ -492,29 +469,3 @@ def _digest(key: str, parts: Sequence[bytes]) -> str:
     for part in parts:
         digest.update(part)
     return digest.hexdigest()
-
-
-# Linear programs ----------------------------------------------------------------------------------
-
-
-def _widest_margin(signed: Array) -> Array | None:
-    """Return the direction whose smallest margin is largest; None where that is not positive."""
-    n, p = signed.shape
-    objective = np.append(np.zeros(p), -1.0)
-    constraints = np.column_stack([-signed, np.ones(n)])  # margin of every row at least t
-    return _minimised(objective, constraints, p)
-
-
-def _largest_total_margin(signed: Array) -> Array | None:
-    """Return the direction of largest mean margin, none negative; None where all are zero."""
-    return _minimised(-signed.mean(axis=0), -signed, signed.shape[1])
-
-
-def _minimised(objective: Array, constraints: Array, p: int) -> Array | None:
-    """Minimise the objective in a box; return the first p variables if it falls below zero."""
-    from scipy.optimize import linprog
-
-    result = linprog(objective, A_ub=constraints, b_ub=np.zeros(len(constraints)), bounds=(-1, 1))
-    if result.x is None or result.fun is None:  # zero is feasible, so only the solver can fail
-        raise ArithmeticError(f"the search for a separating direction failed: {result.message}")
-    return np.asarray(result.x[:p]) if -result.fun > SOLVER_TOLERANCE else None

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from laplace.arguments import Array
 from laplace.families import Poisson
 from laplace.parameters import Parameters
-from laplace.prediction import Rows, predicted
+from laplace.prediction import Prediction, Rows, asked_of, predicted, prediction
 from laplace.residuals import check_kind, residuals, simulated
+from laplace.wald import WaldTest, wald_test, wald_test_terms
 
 
 class Uses(Parameters):
@@ -64,9 +66,10 @@ class Uses(Parameters):
         ----------
         X : array_like of shape (k, p), optional
             Rows to predict; by default the rows of the fit, each with its group's mode. After
-            `fit_formula`, a DataFrame with the columns of the formula.
-        groups : str or array_like of shape (k,), optional
-            Their groups, which the fit must know, or a column of X after `fit_formula`.
+            `fit_formula`, a table with the columns of the formula.
+        groups : str, list of str or array_like of shape (k,), optional
+            Their groups, which the fit must know, or their column, or columns, of X after
+            `fit_formula`.
         offset : str or array_like of shape (k,), optional
             Their offsets, or a number for all; after `fit_formula` by default the column that the
             fit used. A fit with an offset needs it.
@@ -91,8 +94,86 @@ class Uses(Parameters):
             If rows are not as those of the fit, a group is unknown, or `kind` does not go with
             `groups`.
         """
-        rows = Rows(self._problem, self.beta, self.tau, self.design, self._rows)
-        return predicted(rows, X, groups, offset, kind, new_groups)
+        source = self._source()
+        return predicted(source, asked_of(source, X, groups, offset, kind, new_groups))
+
+    def get_prediction(
+        self,
+        X: Any = None,
+        groups: Any = None,
+        offset: Any = None,
+        *,
+        kind: str | None = None,
+        new_groups: str | None = None,
+    ) -> Prediction:
+        """Predict means with standard errors and intervals.
+
+        Those of a group's mean count the uncertainty of its random intercept, too. Those of a
+        typical group do not: they are for a random intercept of zero. Where `tau` was fixed, or is
+        estimated at zero, no uncertainty of it is counted.
+
+        Parameters
+        ----------
+        X, groups, offset, kind, new_groups
+            As in `predict`.
+
+        Returns
+        -------
+        Prediction
+            Its ``summary_frame()`` has the means, standard errors and 95 % intervals.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `predict` does.
+        """
+        source = self._source()
+        return prediction(source, asked_of(source, X, groups, offset, kind, new_groups))
+
+    def _source(self) -> Rows:
+        """Return what predictions are made from."""
+        covariance = self._estimate.covariance
+        return Rows(self._problem, self.beta, self.tau, self.design, covariance, self._rows)
+
+    def wald_test(self, r_matrix: Any) -> WaldTest:
+        """Test that combinations of the coefficients have given values, together.
+
+        Parameters
+        ----------
+        r_matrix : str, mapping or array_like of shape (k, p)
+            As ``"x = 0, arm[T.b] = arm[T.c]"``; names with other characters stand in backticks. Or
+            a row for each combination of the coefficients that is zero; `tau` is none of them.
+
+        Returns
+        -------
+        WaldTest
+            With `statistic`, `df` and `pvalue`, by chi-squared.
+
+        Raises
+        ------
+        ValueError
+            If the combinations cannot be read, or one follows from others.
+        """
+        return wald_test(self.params.iloc[: self._census.p], self._of_coefficients(), r_matrix)
+
+    def wald_test_terms(self) -> pd.DataFrame:
+        """Test each term of the formula: that all its coefficients are zero.
+
+        Without a formula, each column of X is a term. A term of an interaction that stays in the
+        model has the meaning that the coding of categories gives it.
+
+        Returns
+        -------
+        DataFrame
+            `statistic`, `pvalue` and `df_constraint`, a row a term; without the intercept.
+        """
+        names = list(self._census.names)
+        terms = {name: [name] for name in names} if self.design is None else self.design.terms
+        return wald_test_terms(self.params.iloc[: self._census.p], self._of_coefficients(), terms)
+
+    def _of_coefficients(self) -> Array:
+        p = self._census.p
+        return np.asarray(self._estimate.covariance)[:p, :p]
 
     def resid(self, kind: str = "response") -> pd.Series:
         """Residuals of the rows, at the modes of their groups.

@@ -252,23 +252,6 @@ def test_wrong_names_and_trials(name: str, trials: list[float] | None, words: st
         named(name, None if trials is None else np.array(trials, dtype=float))
 
 
-@pytest.mark.parametrize(
-    ("family", "y", "reason"),
-    [
-        (BERNOULLI, [0, 0, 0], "y is 0 in every row"),
-        (BERNOULLI, [1, 1, 1], "y is 1 in every row"),
-        (BERNOULLI, [0, 1, 1], None),
-        (FOUR, [0, 0, 0, 0], "y is 0 in every row"),
-        (FOUR, [3, 5, 8, 2], "y equals trials in every row"),
-        (FOUR, [2, 2, 2, 2], None),
-        (POISSON, [0, 0], "y is 0 in every row"),
-        (POISSON, [4, 4], None),
-    ],
-)
-def test_outcomes_without_a_maximum(family: Family, y: list[float], reason: str | None) -> None:
-    assert family.no_maximum(np.array(y, dtype=float)) == reason
-
-
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("name", NAMES)
 def test_directions_tell_where_the_likelihood_rises_for_ever(name: str, seed: int) -> None:

@@ -98,7 +98,7 @@ def test_predictions_take_the_columns_of_the_formula() -> None:
         match=r"column 'arm' has the level 'c' in row 0 \(and in 2 more places\), which the rows",
     ):
         fit.predict(few.assign(arm="c"))
-    with pytest.raises(ValueError, match="X has missing values in row 0 .*, in 'age'"):
+    with pytest.raises(ValueError, match=r"X has missing values in row 0 .*, in 'age'"):
         fit.predict(few.assign(age=np.nan))
 
 

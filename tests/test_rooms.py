@@ -18,13 +18,13 @@ ROOT = PACKAGE.parent
 
 # From the ground up; a room imports only from rooms named before it.
 FLOORS = {
-    "base": ["later", "arguments", "contribution"],
+    "base": ["later", "arguments", "tables", "contribution"],
     "mathematics": ["families", "nodes"],
     "textbook": ["derivatives", "quadrature"],
     "seam": ["questions", "messages", "sites"],
     "engine": [
         *("kernels", "plan", "grouped", "likelihood"),
-        *("parse", "frames", "outcomes", "cells", "design", "site"),
+        *("parse", "frames", "outcomes", "cells", "design", "directions", "site"),
     ],
     "fit": [
         *("newton", "basis", "penalties", "objective", "separation", "strategy", "local"),
@@ -37,6 +37,7 @@ FLOORS = {
             "ratio",
             "summary",
             "prediction",
+            "wald",
             "residuals",
             "uses",
             "result",

@@ -1,0 +1,146 @@
+r"""Wald tests of coefficients: :math:`(R\hat\beta - r)' (R V R')^{-1} (R\hat\beta - r)`.
+
+Under the hypothesis :math:`R\beta = r` the statistic is, for many groups, chi-squared with as many
+degrees of freedom as R has rows; V is the covariance matrix of the estimates.
+
+References
+----------
+Wald, A. (1943). Tests of statistical hypotheses concerning several parameters when the number of
+observations is large. Transactions of the American Mathematical Society 54, 426-482.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from laplace.arguments import Array, plain_words, quoted
+from laplace.later import special
+
+# A row is a combination of others when this little of its length is its own.
+OWN = 1e-10
+
+
+@dataclass(frozen=True)
+class WaldTest:
+    """A Wald test; the names are those of statsmodels.
+
+    Attributes
+    ----------
+    statistic : float
+        The quadratic form.
+    df : int
+        Number of combinations that are tested together.
+    pvalue : float
+        Probability of a statistic at least as large, under the hypothesis.
+    """
+
+    statistic: float
+    df: int
+    pvalue: float
+
+    def __str__(self) -> str:
+        p = "p < 0.0001" if self.pvalue < 1e-4 else f"p = {self.pvalue:.4f}"
+        return f"Wald test: chi2 = {self.statistic:.4f}, {p}, by chi2({self.df})"
+
+    __repr__ = __str__
+
+
+def wald_test(params: pd.Series, covariance: Array, constraints: Any) -> WaldTest:
+    """Test that combinations of the coefficients have given values.
+
+    Parameters
+    ----------
+    params : Series of length p
+        The coefficients by name.
+    covariance : ndarray of shape (p, p)
+        Of the coefficients.
+    constraints : str, mapping, array_like of shape (k, p), or matrix and values
+        As formulaic's `LinearConstraints` reads them.
+
+    Returns
+    -------
+    WaldTest
+
+    Raises
+    ------
+    ValueError
+        If the combinations cannot be read, are none, or one follows from others.
+    """
+    names = [str(name) for name in params.index]
+    matrix, values = _read(constraints, names)
+    if not len(matrix) or not np.all(np.isfinite(matrix)) or not np.all(np.isfinite(values)):
+        raise ValueError("r_matrix must hold at least one combination, of finite numbers")
+    own = np.abs(np.diag(np.linalg.qr(matrix.T, mode="r")))
+    if len(own) < len(matrix) or np.any(own <= OWN * np.linalg.norm(matrix, axis=1)):
+        raise ValueError(
+            "r_matrix has a combination that is zero or follows from the others; leave it out"
+        )
+    difference = matrix @ params.to_numpy() - values
+    spread = matrix @ covariance @ matrix.T
+    statistic = float(difference @ np.linalg.solve(spread, difference))
+    return WaldTest(statistic, len(matrix), float(special().chdtrc(len(matrix), statistic)))
+
+
+def _read(constraints: Any, names: list[str]) -> tuple[Array, Array]:
+    """Return the combinations as a matrix, and their values."""
+    from formulaic.utils.constraints import LinearConstraints
+
+    if isinstance(constraints, np.ndarray | list):
+        constraints = np.atleast_2d(np.asarray(constraints))
+        if constraints.ndim != 2 or constraints.shape[1] != len(names):
+            raise ValueError(
+                f"r_matrix must have a column for each of the {len(names)} coefficients, "
+                f"{quoted(names)}, got shape {constraints.shape}"
+            )
+    if isinstance(constraints, str):  # formulaic reads "= -" as an operator
+        constraints = re.sub(r"=\s*([-+])", r"= 0 \1", constraints)
+    try:
+        read = LinearConstraints.from_spec(constraints, variable_names=names)
+        matrix = np.asarray(read.constraint_matrix, dtype=float)
+        return matrix, np.asarray(read.constraint_values, dtype=float)
+    except Exception as error:
+        raise ValueError(
+            f"r_matrix cannot be read: {plain_words(error)}; the coefficients are {quoted(names)}, "
+            "and names with other characters stand in backticks"
+        ) from error
+
+
+def wald_test_terms(
+    params: pd.Series, covariance: Array, terms: Mapping[str, list[str]]
+) -> pd.DataFrame:
+    """Test each term: that all its coefficients are zero.
+
+    Parameters
+    ----------
+    params : Series of length p
+        The coefficients by name.
+    covariance : ndarray of shape (p, p)
+        Of the coefficients.
+    terms : mapping
+        Names of the coefficients by term; one that is an intercept is left out.
+
+    Returns
+    -------
+    DataFrame
+        `statistic`, `pvalue` and `df_constraint`, a row a term.
+    """
+    names = [str(name) for name in params.index]
+    rows = {}
+    for term, columns in terms.items():
+        if term == "Intercept":
+            continue
+        matrix = np.eye(len(names))[[names.index(column) for column in columns]]
+        test = wald_test(params, covariance, matrix)
+        rows[term] = {"statistic": test.statistic, "pvalue": test.pvalue, "df_constraint": test.df}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return (
+        table.rename_axis("term")
+        if len(table)
+        else pd.DataFrame(columns=["statistic", "pvalue", "df_constraint"])
+    )
