@@ -44,7 +44,7 @@ from laplace.parse import (
     with_quoted_names,
     without_backticks,
 )
-from laplace.tables import as_frame, plain
+from laplace.tables import as_frame, has_missing, is_number, plain, with_plain_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,8 @@ class Rows:
     Attributes
     ----------
     arguments : dict
-        ``y``, ``X``, ``groups``, ``family``, ``trials``, ``offset`` and ``weights``, as for
-        `laplace.fit`.
+        ``y``, ``X``, ``names``, ``groups``, ``family``, ``trials``, ``offset`` and ``weights``, as
+        for `laplace.fit`.
     design : Design
         How X was made.
     dropped : int
@@ -115,12 +115,8 @@ def read(
         if value is not None and not isinstance(value, str)
     }
 
-    absent = [
-        (without_backticks(needed), columns.missing(needed))
-        for needed in (*sides, *_expressions(terms))
-    ]
+    absent = _absent(columns, [*sides, *_expressions(terms)], used, values)
     absent += [(key, data[key].isna().to_numpy()) for key in keys]
-    absent += [(name, value.isna().to_numpy()) for name, value in values.items()]
     if not keys:
         absent.append(("groups", labels.isna().to_numpy()))
     if missing == "raise":
@@ -128,7 +124,7 @@ def read(
     present = ~np.any([of for _, of in absent], axis=0)
     everyone = bool(present.all())
     kept = data if everyone else data[present]
-    kept = kept.assign(**{name: plain(kept[name]) for name in sorted(used)}) if used else kept
+    kept = with_plain_columns(kept, used)
     covariates = sorted({name for factor in _expressions(terms)
                          for name in columns.named(factor)[0]})  # fmt: skip
     if not apart:  # a level that does not occur is none, as in R; places agree on their levels
@@ -151,13 +147,15 @@ def read(
         shift = added if shift is None else shift + added
 
     for factor in _lookups(terms):
-        if factor in kept.columns:
-            check_covariate(factor, kept[factor])
+        if factor in kept.columns and not is_number(values_of := kept[factor]):
+            check_covariate(factor, values_of)
     matrix = _model_matrix(terms, kept, caller)
-    X = pd.DataFrame(matrix)
+    X = pd.DataFrame(getattr(matrix, "__wrapped__", matrix), copy=False)
     _check_levels(matrix)
     cells = empty_cells_of(matrix.model_spec, kept)
     out = left_out(X, cells, matrix.model_spec, drop=empty_cells == "drop")
+    if out is not None:
+        X = X.drop(columns=list(out.columns))
     spec = matrix.model_spec
     design = Design(
         spec=spec,
@@ -172,7 +170,8 @@ def read(
     return Rows(
         {
             "y": y,
-            "X": X if out is None else X.drop(columns=list(out.columns)),
+            "X": X.to_numpy(dtype=float),
+            "names": list(map(str, X.columns)),
             "groups": labels if everyone else labels[present],
             "family": family or (Bernoulli.name if trials is None else Binomial.name),
             "trials": trials,
@@ -269,7 +268,7 @@ class Design:
                 f"X has missing values in {RowNames(data.index)(bad[0])}{and_more(bad)}, in "
                 f"{quoted(where)}; predict complete rows"
             )
-        kept = data.assign(**{name: plain(data[name]) for name in sorted(used)}) if used else data
+        kept = with_plain_columns(data, used)
         self._check_levels(kept)
         X = pd.DataFrame(_model_matrix(self.spec, kept, self.caller))
         if self.cells is not None:
@@ -305,6 +304,16 @@ class Design:
                     f"{RowNames(data.index)(new[0])}{and_more(new)}, which the rows of the fit do "
                     f"not have; they have {quoted(list(levels))}"
                 )
+
+
+def _absent(
+    columns: Columns, needed: list[str], used: set[str], values: dict[str, pd.Series]
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Return where what a formula needs is missing, by row; nothing where nothing is."""
+    absent = [(name, value.isna().to_numpy()) for name, value in values.items()]
+    if any(map(has_missing, (columns.data[name] for name in used))):
+        absent += [(without_backticks(text), columns.missing(text)) for text in needed]
+    return absent
 
 
 # Terms and factors --------------------------------------------------------------------------------
@@ -366,7 +375,7 @@ def _model_matrix(terms: Any, data: pd.DataFrame, caller: Caller) -> Any:
 
     matrix = _read(make, getattr(terms, "formula", terms))
     for name, dtype in zip(matrix.columns, matrix.dtypes, strict=True):
-        if dtype.kind not in "biuf" and not pd.api.types.is_numeric_dtype(dtype):
+        if dtype.kind not in "biuf":
             raise TypeError(
                 f"{shown(str(name))} of the formula is of type {dtype}, which is no number; take a "
                 "number of it, such as .dt.days of a duration"

@@ -253,6 +253,8 @@ def check_columns(unknown: set[str], data: pd.DataFrame) -> None:
 
 def check_unique(names: set[str], data: pd.DataFrame) -> None:
     """Refuse names of several columns."""
+    if data.columns.is_unique:
+        return
     twice = sorted(names & set(data.columns[data.columns.duplicated()]))
     if twice:
         raise ValueError(f"data has several columns named {quoted(twice)}")
@@ -271,10 +273,11 @@ def check_missing(absent: list[tuple[str, NDArray[np.bool_]]], index: pd.Index[A
 
 def with_levels_that_occur(data: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Return categories without levels that no row has."""
+    dtypes = data.dtypes
     unused = {
         name: data[name].cat.remove_unused_categories()
         for name in names
-        if isinstance(data[name].dtype, pd.CategoricalDtype)
+        if isinstance(dtypes[name], pd.CategoricalDtype)
         and len(data[name].cat.categories) > data[name].nunique()
     }
     return data.assign(**unused) if unused else data

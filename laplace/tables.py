@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,30 @@ def as_frame(data: Any) -> pd.DataFrame:
         if dtype == nw.Categorical:
             frame[name] = frame[name].astype(object).astype("category")
     return frame
+
+
+def with_plain_columns(data: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """Return a table whose columns of these names are plain; the same where they are already."""
+    dtypes = data.dtypes
+    given = {
+        name: data[name]
+        for name in sorted(names)
+        if not isinstance(dtypes[name], np.dtype) or dtypes[name].kind == "O"
+    }
+    changed = {name: new for name, of in given.items() if (new := plain(of)) is not of}
+    return data.assign(**changed) if changed else data
+
+
+def is_number(values: pd.Series) -> bool:
+    """Whether a column is of one of NumPy's real numbers or booleans."""
+    return isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf"
+
+
+def has_missing(values: pd.Series) -> bool:
+    """Whether a column has a missing value."""
+    if is_number(values):
+        return values.dtype.kind == "f" and bool(np.isnan(values.to_numpy()).any())
+    return bool(values.isna().any())
 
 
 def plain(values: pd.Series) -> pd.Series:
