@@ -6,6 +6,14 @@ likelihood is an integral over its random intercept; the Laplace approximation (
 adaptive Gauss-Hermite quadrature (``nodes=K``) replaces it. Values, gradients and Hessians are
 exact derivatives of what is computed, and they add over groups.
 
+Errors
+------
+`TypeError` says that an argument is of the wrong kind, as text where numbers are needed;
+`ValueError` that its values are wrong, or that the data do not tell the parameters;
+`SeparationError`, a `ValueError`, that X separates the outcomes; and `ArithmeticError` that a
+computation failed. A message names the argument and the row, and what can be done.
+`ConvergenceWarning` and `ApproximationWarning` say that a result is not to be trusted.
+
 Glossary
 --------
 The symbols of the derivation, and their names in the code; p is the number of columns of X.
