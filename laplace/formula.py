@@ -25,6 +25,7 @@ def fit_formula(
     missing: str = "raise",
     penalty: str | None = None,
     strength: Any = None,
+    reml: bool = False,
 ) -> Fit:
     """Fit a regression with random intercepts from a formula.
 
@@ -43,7 +44,7 @@ def fit_formula(
         Distribution of the outcomes; by default binomial with trials on the left, else Bernoulli.
     offset : str or array_like, optional
         Column added to the linear predictor, or its values.
-    nodes, tau, penalty, strength
+    nodes, tau, penalty, strength, reml
         As in `fit`.
     missing : {"raise", "drop"}
         What to do with rows where a column that is used has no value: refuse them, naming the
@@ -77,7 +78,7 @@ def fit_formula(
     >>> fit.params.round(3).to_dict()
     {'Intercept': -0.541, 'dose': 0.983, 'tau': 1.228}
     """
-    options = checked(nodes, tau, penalty, strength)
+    options = checked(nodes, tau, penalty, strength, reml)
     rows = read(formula, data, groups, family=family, offset=offset, missing=missing)
     site = Site.of(rows)
     return fit_rows(Sites([site]), site, options)
