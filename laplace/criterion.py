@@ -65,9 +65,14 @@ class Stop(Enum):
     """Why a search for the maximum of the criterion ended without one; the value says it."""
 
     UNBOUNDED = (
-        f"the criterion of reml=True still rises at tau = {TAU_LIMIT:g}: hardly more groups have "
-        "both outcomes than columns are constant within groups, so that the data do not bound "
-        "tau; leave out such columns, or fix tau without reml"
+        f"the criterion of reml=True still rises at tau = {TAU_LIMIT:g}: the outcomes hardly vary "
+        "within groups, so that the data do not bound tau; fix tau without reml, or use groups "
+        "with both outcomes"
+    )
+    FEW_MIXED = (
+        "fewer groups have both outcomes than columns are constant within groups: the criterion of "
+        "reml=True rises without end as tau grows, so that tau has no estimate; leave out such "
+        "columns, or fix tau without reml"
     )
     LOST = (
         "the criterion of reml=True could not be followed over tau, as a search for the "

@@ -168,16 +168,20 @@ class Walked:
 class RestrictedSearch(Search):
     """The search for the maximum of the criterion, which begins with that of the likelihood."""
 
+    @cached_property
+    def between(self) -> NDArray[np.bool_]:
+        """Which columns of X are constant within groups."""
+        return ~self.problem.sites.variation()
+
     def restricted(self, rules: tuple[int, ...]) -> RestrictedResult:
         """Return the maximum of the first rule that is enough, or of the last."""
         problem = self.problem
-        between = ~problem.sites.variation()
         likelihood = self.run(rules)
         nodes = likelihood.candidate.found.nodes if len(rules) > 1 else rules[0]
         best = zero = self._zero(nodes)
         compared: list[Candidate] = []
         others: list[Candidate] = []
-        if np.sum(between) < problem.census.m:  # otherwise the criterion says nothing of tau
+        if np.sum(self.between) < problem.census.m:  # otherwise the criterion says nothing of tau
             walked = self._walked(likelihood, nodes)
             while True:
                 found = self._maxima(walked, nodes)
@@ -198,7 +202,7 @@ class RestrictedSearch(Search):
             rules,
             best.found.value,
             zero.found.value,
-            between,
+            self.between,
             self.local,
         )
 
@@ -295,11 +299,26 @@ class RestrictedSearch(Search):
 
     def _zero(self, nodes: int) -> Candidate:
         """Return the fit without random intercepts, with the criterion as its value."""
-        found = self.local.at_zero(nodes, Stage.RESTRICTED)
+        found = self._doubted(self.local.at_zero(nodes, Stage.RESTRICTED))
         there = replace(found.maximum.contribution, value=Criterion(self.local, nodes).at_zero())
         found = replace(found, maximum=replace(found.maximum, contribution=there))
         estimate = estimate_of(self.problem, found)
         return Candidate(found, estimate, judge(estimate, -np.inf, None))
+
+    def _doubted(self, found: Found) -> Found:
+        """Return what was found, not converged where the criterion has no maximum in tau.
+
+        As tau grows, the log-likelihood falls by log tau for every group with both outcomes, and
+        half the log determinant by log tau for every column that is constant within groups.
+        """
+        mixed, between = self.problem.census.mixed_groups, int(np.sum(self.between))
+        if between >= self.problem.census.m:  # it says nothing of tau, which is zero by convention
+            return found
+        if mixed == 0:
+            return found.doubted(Doubt.CONSTANT_GROUPS)
+        if mixed < between:
+            return replace(found, converged=False, message=Stop.FEW_MIXED.value)
+        return found
 
     def _judged(self, criterion: Criterion, at: Point, stop: Stop | None) -> Candidate:
         """Return a point as an estimate, and what a reference says of it."""
@@ -323,8 +342,7 @@ class RestrictedSearch(Search):
             stop,
         )
         found = Found.of(nodes, maximum, at.tau, Stage.RESTRICTED)
-        if problem.census.mixed_groups == 0:
-            found = found.doubted(Doubt.CONSTANT_GROUPS)
+        found = self._doubted(found)
         covariance = np.full((p + 1, p + 1), np.nan)
         covariance[:p, :p] = covariance_of(hessian[:p, :p], basis)
         covariance[p, p] = -1.0 / curvature if curvature < 0.0 else np.nan
