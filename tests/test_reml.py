@@ -191,7 +191,7 @@ def test_against_the_integral_over_one_coefficient(family: str) -> None:
         )
         return top + np.log(found)
 
-    near_integral(fit, integral)
+    near_integral(fit, integral, 0.002)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -213,14 +213,14 @@ def test_against_the_integral_over_two_coefficients(seed: int) -> None:
         cell = (z[1] - z[0]) ** 2 * np.linalg.det(root)
         return float(top + np.log(np.sum(np.exp(values)) * cell))
 
-    near_integral(fit, integral)
+    near_integral(fit, integral, 0.05)
 
 
-def near_integral(fit: laplace.Fit, integral: Any) -> None:
-    """Check that the criterion is the integral, but for its constant and the error of Laplace over beta.
+def near_integral(fit: laplace.Fit, integral: Any, near: float) -> None:
+    """Check the criterion against the integral, and tau to so many of its standard errors.
 
-    That error is of the order of one over the number of groups, and it hardly depends on tau: of
-    the estimate, less than a tenth of a standard error is asked.
+    The error of Laplace over beta is of the order of one over the number of groups, and it hardly
+    depends on tau. The largest, 0.035 standard errors, is where tau is 0.16 and its error 1.3.
     """
     p = len(fit.beta)
     assert fit.tau > 0.0
@@ -230,7 +230,7 @@ def near_integral(fit: laplace.Fit, integral: Any) -> None:
     low, here, high = (integral(fit.tau * np.exp(h)) for h in (-step, 0.0, step))
     slope, curvature = (high - low) / (2 * step), (high + low - 2 * here) / step**2
     shift = -slope / curvature
-    assert abs(shift) < 0.1 * fit.bse["tau"] / fit.tau
+    assert abs(shift) < near * fit.bse["tau"] / fit.tau
 
 
 def test_the_tau_of_glmmtmb() -> None:
