@@ -33,7 +33,7 @@ doi:10.1111/j.2517-6161.1987.tb01422.x
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -45,8 +45,16 @@ from laplace.later import linalg
 from laplace.local import NEGLIGIBLE_VARIANCE, TAU_LIMIT, LocalSearch
 from laplace.newton import DECREMENT_TOLERANCE, maximise
 from laplace.objective import Problem
-from laplace.verdict import Verdict, judge, judge_by, more_nodes
+from laplace.verdict import Verdict, judge, judge_by, more_nodes, spacing
 
+# From so many groups on, the search begins at the maximum of the likelihood where nothing is
+# doubtful there: the adjustment moves log tau by about the number of columns over twice that of
+# groups. And errors of the log determinant count for little.
+MANY_GROUPS = 50
+# With fewer, nodes have to be as near to each other as this where some group has one outcome only.
+# In 60 random designs, the criterion was then off by at most 0.07, and its derivative in log tau
+# by 0.8; at twice the distance, by 1 and 16.
+FINE_SPACING = 2.0
 # The ratio of the values of tau at which the criterion is followed.
 RATIO = 1.8
 # First factor of tau on the way uphill from a start; it is squared at every step.
@@ -65,9 +73,9 @@ class Stop(Enum):
     """Why a search for the maximum of the criterion ended without one; the value says it."""
 
     UNBOUNDED = (
-        f"the criterion of reml=True still rises at tau = {TAU_LIMIT:g}: the outcomes hardly vary "
-        "within groups, so that the data do not bound tau; fix tau without reml, or use groups "
-        "with both outcomes"
+        "the criterion of reml=True still rises at a large tau: hardly any group has both "
+        "outcomes, so that the data do not bound tau; fix tau without reml, or use groups with "
+        "both outcomes"
     )
     FEW_MIXED = (
         "fewer groups have both outcomes than columns are constant within groups: the criterion of "
@@ -347,4 +355,8 @@ def judge_restricted(local: LocalSearch, estimate: Estimate, nodes: int | None) 
                 -1.0 / curvature if curvature < 0.0 else np.nan,
             )
         )
-    return judge_by(estimate, by_reference, standard_errors, criterion.at_zero(), nodes)
+    verdict = judge_by(estimate, by_reference, standard_errors, criterion.at_zero(), nodes)
+    census = problem.census
+    if census.m >= MANY_GROUPS or census.mixed_groups == census.m:
+        return verdict
+    return replace(verdict, resolves=spacing(estimate.tau, nodes) <= FINE_SPACING)

@@ -14,6 +14,8 @@ near               Beyond ``few_rows`` rows in at least ``MANY_GROUPS`` = 50 gro
 restricted         Otherwise: the criterion is followed over values of tau from where it is linear
                    in tau squared to ``walk_to``, by a rule with many nodes where groups tell
                    little; and the rule that was asked for looks for its maximum from each found.
+                   Where no more groups have both outcomes than X has columns, the criterion may be
+                   highest as tau grows: then there is no estimate.
 verdict            Always: what a reference rule says of the estimate, as of a maximum of the
                    likelihood: the criterion by that rule takes the place of the log-likelihood.
 more nodes         With ``nodes="auto"``: as in `laplace.search`.
@@ -31,7 +33,17 @@ from numpy.typing import NDArray
 
 from laplace.basis import with_log_tau
 from laplace.contribution import Contribution
-from laplace.criterion import RATIO, Criterion, Point, Stop, end_of, judge_restricted, least_tau
+from laplace.criterion import (
+    FINE_SPACING,
+    MANY_GROUPS,
+    RATIO,
+    Criterion,
+    Point,
+    Stop,
+    end_of,
+    judge_restricted,
+    least_tau,
+)
 from laplace.estimate import Estimate, covariance_of, estimate_of
 from laplace.later import special
 from laplace.local import TAU_LIMIT, Doubt, Found, LocalSearch, Stage
@@ -40,14 +52,12 @@ from laplace.objective import Problem
 from laplace.profile import Piece, joined
 from laplace.search import Candidate, Result, Search
 from laplace.strategy import STRATEGY
-from laplace.verdict import FurtherMaximum, judge, reference_nodes
+from laplace.verdict import FurtherMaximum, judge, reference_nodes, spacing
 
-# From so many groups on, the search begins at the maximum of the likelihood where nothing is
-# doubtful there: the adjustment moves log tau by about the number of columns over twice that of
-# groups.
-MANY_GROUPS = 50
 # Of the coefficients, where only the sign of a derivative is wanted.
 ROUGHLY = 1e-8
+# Where all is decided by a limit as tau grows, the criterion is followed with so many nodes.
+MOST_NODES = 199
 # Two values of log tau nearer than this are the same maximum.
 SAME = 1e-4
 
@@ -158,11 +168,14 @@ class Walked:
         The largest tau, where the criterion still rises.
     falls_from_zero : bool
         Whether tau = 0 is a maximum.
+    has_maximum : bool
+        Whether none of them is below what the criterion rises to as tau grows.
     """
 
     starts: list[Point]
     last: Point | None
     falls_from_zero: bool
+    has_maximum: bool = True
 
 
 class RestrictedSearch(Search):
@@ -185,7 +198,7 @@ class RestrictedSearch(Search):
             walked = self._walked(likelihood, nodes)
             while True:
                 found = self._maxima(walked, nodes)
-                best, others = self._highest(zero, found, walked.falls_from_zero)
+                best, others = self._highest(zero, found, walked)
                 compared += found
                 if self._is_enough(best) and best.verdict.lower_by == 0.0:
                     break
@@ -224,7 +237,9 @@ class RestrictedSearch(Search):
             start = Criterion(self.local, nodes).at(best.found.tau, None)
             if start is not None:
                 return Walked([start], None, False)
-        return self._over_tau(max(nodes, self._rule_of_walk()))
+        if census.mixed_groups <= census.p:
+            return self._with_limit(max(nodes, MOST_NODES))
+        return self._over_tau(max(nodes, self._rule_of_walk()), TAU_LIMIT)
 
     def _rule_of_walk(self) -> int:
         """Return the number of nodes by which the criterion is followed over tau."""
@@ -235,12 +250,30 @@ class RestrictedSearch(Search):
         )
         return self.strategy.rule_for_unequal if every_group_tells else self._reference_rule()
 
-    def _over_tau(self, nodes: int) -> Walked:
+    def _with_limit(self, nodes: int) -> Walked:
+        """Follow the criterion where it need not fall as tau grows, but may near a limit.
+
+        As tau grows, the log-likelihood falls by log tau for every group with both outcomes; half
+        the log determinant rises by log tau for every column that is constant within groups, and
+        for others where each of these groups is separated by them. Where all of it cancels, the
+        criterion nears a limit as one over tau falls, so that its slope is what is left. The last
+        value of tau is one where the nodes are near enough to each other.
+        """
+        walked = self._over_tau(nodes, FINE_SPACING / spacing(1.0, nodes))
+        last = walked.last
+        if last is not None:
+            limit = last.value + Criterion(self.local, nodes).slope(last)
+            inside = [start.value for start in walked.starts]
+            if limit > max([self._zero(nodes).found.value, *inside]):
+                return Walked([], last, walked.falls_from_zero, has_maximum=False)
+        return replace(walked, last=None)
+
+    def _over_tau(self, nodes: int, limit: float) -> Walked:
         """Follow the criterion from a small tau to a large one."""
         criterion = Criterion(self.local, nodes)
         tau, at = least_tau(self.local), None
         stations: list[tuple[Point, float]] = []
-        while tau <= TAU_LIMIT:
+        while tau <= limit:
             there = criterion.at(tau, at, ROUGHLY)
             slope = np.nan if there is None else criterion.slope(there)
             if there is not None and np.isfinite(slope):
@@ -281,15 +314,17 @@ class RestrictedSearch(Search):
         return found
 
     def _highest(
-        self, zero: Candidate, found: list[Candidate], falls_from_zero: bool
+        self, zero: Candidate, found: list[Candidate], walked: Walked
     ) -> tuple[Candidate, list[Candidate]]:
         """Return the highest by the rule, in view of the reference; and the other maxima."""
+        if not walked.has_maximum:
+            return found[-1], []
         best = zero
         for candidate in found:
             if candidate.found.value > best.found.value:
                 best = candidate
         others = [c for c in (zero, *found) if c is not best and c.found.converged]
-        others = [c for c in others if c is not zero or falls_from_zero]
+        others = [c for c in others if c is not zero or walked.falls_from_zero]
         by_reference = tuple(
             _further(c, c.verdict.value, best.verdict.nodes or c.found.nodes) for c in others
         )
@@ -306,11 +341,7 @@ class RestrictedSearch(Search):
         return Candidate(found, estimate, judge(estimate, -np.inf, None))
 
     def _doubted(self, found: Found) -> Found:
-        """Return what was found, not converged where the criterion has no maximum in tau.
-
-        As tau grows, the log-likelihood falls by log tau for every group with both outcomes, and
-        half the log determinant by log tau for every column that is constant within groups.
-        """
+        """Return what was found, not converged where the criterion has no maximum in tau."""
         mixed, between = self.problem.census.mixed_groups, int(np.sum(self.between))
         if between >= self.problem.census.m:  # it says nothing of tau, which is zero by convention
             return found

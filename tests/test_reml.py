@@ -41,7 +41,7 @@ TWO_MAXIMA = {
     "3 groups, near zero higher": ((6, 263, 290), (6, 144, 172), (0.0726, 1.1782)),
     "3 groups, large higher": ((347, 5, 5), (161, 4, 1), (0.6038, 0.0361)),
     "5 groups": ((120, 6, 167, 4, 4), (54, 1, 65, 4, 3), (0.1350, 0.9658)),
-    "5 groups, zero lower": ((178, 3, 156, 5, 3), (61, 0, 59, 0, 3), (3.7183, 0.0)),
+    "3 groups, zero lower": ((10, 370, 299), (1, 206, 174), (1.1610, 0.0)),
     "5 groups, zero higher": ((7, 286, 4, 347, 7), (1, 129, 0, 151, 6), (0.0, 1.3739)),
 }
 
@@ -613,10 +613,15 @@ def test_groups_that_do_not_bound_tau() -> None:
     # columns less one group
     far = [profiled(rows, tau, 199)[0] for tau in (3.0, 6.0, 12.0)]
     assert np.all(np.diff(far) > 0.0)
-    # with as many it neither rises nor falls, and the rule is not to be trusted there
-    equal = counted((8, 8, 8), (0, 8, 4))
-    with pytest.warns(UserWarning, match="not to be trusted|did not converge"):
-        laplace.fit(**equal, nodes=25, reml=True)
+    # with as many it rises to a limit
+    for nodes in (1, 25, "auto"):
+        with pytest.warns(laplace.ConvergenceWarning, match="still rises at a large tau"):
+            laplace.fit(**counted((8, 8, 8), (0, 8, 4)), nodes=nodes, reml=True)
+    # or that limit is lower than what is inside, or at zero
+    at_zero = laplace.fit(**counted((2, 2, 60), (2, 2, 57)), nodes=25, reml=True)
+    assert at_zero.boundary
+    inside = laplace.fit(**counted((3, 100), (3, 99)), nodes=25, reml=True)
+    assert inside.tau == pytest.approx(directly(counted((3, 100), (3, 99)), 25)[1], rel=1e-5)
 
 
 # t distributions ----------------------------------------------------------------------------------
