@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from laplace import penalties
-from laplace.arguments import standard_deviation
+from laplace.arguments import flag, standard_deviation
 from laplace.nodes import check_nodes
 from laplace.objective import problem_of
+from laplace.restricted import search_restricted
 from laplace.result import Fit
 from laplace.search import search_with
 from laplace.site import Site
@@ -42,6 +43,7 @@ def fit(
     names: Sequence[str] | None = None,
     penalty: str | None = None,
     strength: Any = None,
+    reml: bool = False,
 ) -> Fit:
     r"""Fit a regression with random intercepts by maximum likelihood.
 
@@ -89,6 +91,10 @@ def fit(
         there is none.
     strength : float, optional
         Strength of a ridge penalty, above 0; "soft" has its own.
+    reml : bool
+        Whether `tau` maximises the adjusted profile likelihood instead of the likelihood, and
+        intervals and tests of coefficients use t distributions. It is for few groups, from which
+        maximum likelihood takes `tau` too small and its intervals too short: see Notes.
 
     Returns
     -------
@@ -139,6 +145,19 @@ def fit(
 
     `laplace.penalties` says more, and holds the derivatives.
 
+    ``reml=True`` estimates `tau` by the adjusted profile log-likelihood of Cox and Reid (1987),
+    :math:`\max_\beta l(\beta, \tau) - \tfrac12 \log\det(-l_{\beta\beta'})`. But for a constant
+    that is the logarithm of the Laplace approximation to the likelihood integrated over the
+    coefficients with a flat prior. For normal outcomes this is restricted maximum likelihood; here
+    it is the same idea, and not an exact restricted likelihood. The coefficients are the best at
+    that `tau`, and their standard errors are from :math:`(-l_{\beta\beta'})^{-1}` there.
+    Intervals and p-values of coefficients are by t distributions with `Fit.df_resid` degrees of
+    freedom, and the interval of `tau` is by the profile of the criterion. `Fit.llf` stays the
+    log-likelihood, which is not at its maximum, so that AIC, BIC, `Fit.compare` and profile
+    intervals of coefficients are not defined; `Fit.test_tau` compares values of the criterion,
+    `Fit.reml_criterion`. With a penalty, or a fixed `tau`, it is refused. `laplace.restricted`
+    says more.
+
     Rows that come sorted by group are read where they are, also from a memory-mapped file, if `y`
     is float64 and `X` is float64 or float32 and lies row after row in memory; sums are in float64.
     Everything else is copied once: rows in another order, DataFrames, other types, and X in
@@ -148,6 +167,10 @@ def fit(
 
     References
     ----------
+    Cox, D. R. and Reid, N. (1987). Parameter orthogonality and approximate conditional inference.
+    Journal of the Royal Statistical Society: Series B 49, 1-39.
+    doi:10.1111/j.2517-6161.1987.tb01422.x
+
     Sterzinger, P. and Kosmidis, I. (2023). Maximum softly-penalized likelihood for mixed effects
     logistic regression. Statistics and Computing 33, 53. doi:10.1007/s11222-023-10217-3
 
@@ -159,7 +182,7 @@ def fit(
     >>> fit.converged, fit.nodes, round(fit.llf, 4)
     (True, 3, -327.1559)
     """
-    options = checked(nodes, tau, penalty, strength)
+    options = checked(nodes, tau, penalty, strength, reml)
     site = Site.from_arrays(
         y,
         X,
@@ -180,6 +203,7 @@ def fit_sites(
     tau: Any = None,
     penalty: str | None = None,
     strength: Any = None,
+    reml: bool = False,
 ) -> Fit:
     """Fit a regression to rows that stay where they are.
 
@@ -192,7 +216,7 @@ def fit_sites(
     sites : Sites or sequence
         The places: of `Site`, or of anything with a method `answer` that takes a question and
         returns its answer; or `Sites` with names, and a way to ask.
-    nodes, tau, penalty, strength
+    nodes, tau, penalty, strength, reml
         As in `fit`.
 
     Returns
@@ -231,7 +255,7 @@ def fit_sites(
     >>> bool(np.allclose(fit.params, together.params, rtol=1e-10))
     True
     """
-    options = checked(nodes, tau, penalty, strength)
+    options = checked(nodes, tau, penalty, strength, reml)
     if not isinstance(sites, Sites):
         if isinstance(sites, str) or not isinstance(sites, Sequence):
             raise TypeError(f"sites must be Sites or a list of sites, got {type(sites).__name__}")
@@ -248,33 +272,51 @@ def fit_sites(
 
 
 class Options(NamedTuple):
-    """What was asked for: numbers of nodes to try, a fixed tau, a penalty and its strength."""
+    """What was asked for.
+
+    Numbers of nodes to try, a fixed tau, a penalty and its strength, and whether the fit is
+    restricted.
+    """
 
     rules: tuple[int, ...]
     tau: float | None
     penalty: str | None
     strength: float | None
+    reml: bool
 
 
-def checked(nodes: Any, tau: Any, penalty: Any, strength: Any) -> Options:
+def checked(nodes: Any, tau: Any, penalty: Any, strength: Any, reml: Any) -> Options:
     """Return what was asked for, or say what is wrong with it."""
     if isinstance(nodes, str) and nodes != AUTO:
         raise TypeError(f"nodes must be a whole number or {AUTO!r}, got {nodes!r}")
     rules = STRATEGY.rules if isinstance(nodes, str) else (check_nodes(nodes),)
     fixed_tau = None if tau is None else standard_deviation("tau", tau)
-    return Options(rules, fixed_tau, *penalties.check(penalty, strength))
+    name, value = penalties.check(penalty, strength)
+    restricted = flag("reml", reml)
+    if restricted and fixed_tau is not None:
+        raise ValueError(
+            f"reml=True is a way to estimate tau, which is fixed at {fixed_tau:g}; leave out one "
+            "of the two"
+        )
+    if restricted and name is not None:
+        raise ValueError(
+            f"reml=True does not go with penalty={name!r}: the criterion is made of the likelihood "
+            "alone; leave out one of the two"
+        )
+    return Options(rules, fixed_tau, name, value, restricted)
 
 
 def fit_rows(sites: Sites, site: Site | None, options: Options) -> Fit:
     """Take the census, search, and return the result; a warning names the caller of the caller."""
-    rules, tau, penalty, strength = options
+    rules, tau, penalty, strength, reml = options
     census = sites.census(key=secrets.token_hex(16) if len(sites) > 1 else "")
     if tau is None and "tau" in census.names:
         raise ValueError(
             "names: 'tau' is the name of the standard deviation; rename the column of X"
         )
     before = sites.evaluations
-    found = search_with(problem_of(sites, census, tau, penalty, strength), rules)
+    problem = problem_of(sites, census, tau, penalty, strength)
+    found = search_restricted(problem, rules) if reml else search_with(problem, rules)
     result = Fit.of(found, sites.evaluations - before, site)
     if not result.converged:
         warnings.warn(f"the fit did not converge: {result.message}", ConvergenceWarning, 3)

@@ -26,6 +26,7 @@ def fit_formula(
     empty_cells: str = "raise",
     penalty: str | None = None,
     strength: Any = None,
+    reml: bool = False,
 ) -> Fit:
     """Fit a regression with random intercepts from a formula.
 
@@ -55,7 +56,7 @@ def fit_formula(
     weights : str or array_like, optional
         Column or expression of how many rows each row stands for, or its values, as in `fit`; of
         proportions with ``family="binomial"``, numbers of trials.
-    nodes, tau, penalty, strength
+    nodes, tau, penalty, strength, reml
         As in `fit`.
     missing : {"raise", "drop"}
         What to do with rows where a column that is used has no value: refuse them, naming the
@@ -94,7 +95,7 @@ def fit_formula(
     >>> fit.params.round(3).to_dict()
     {'Intercept': -0.541, 'dose': 0.983, 'tau': 1.228}
     """
-    options = checked(nodes, tau, penalty, strength)
+    options = checked(nodes, tau, penalty, strength, reml)
     rows = read(
         formula,
         data,

@@ -60,6 +60,7 @@ class Stage(Enum):
     HIGHEST = "highest"
     WALK = "walk"
     MORE_NODES = "more nodes"
+    RESTRICTED = "restricted"
 
 
 @dataclass(frozen=True, eq=False)

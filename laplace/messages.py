@@ -28,6 +28,7 @@ RECORDS: dict[str, type] = {
         questions.Jeffreys,
         questions.Digests,
         questions.Sketch,
+        questions.Variation,
         *get_args(questions.Question),
     )
 }

@@ -9,11 +9,13 @@ import pandas as pd
 
 from laplace.arguments import Array
 from laplace.contribution import Contribution
+from laplace.degrees import degrees_of_freedom, pvalue
 from laplace.estimate import Estimate
 from laplace.later import special
 from laplace.objective import Problem
 from laplace.penalties import Penalty
 from laplace.questions import Census
+from laplace.restricted import RestrictedResult
 
 
 class Parameters:
@@ -31,6 +33,10 @@ class Parameters:
 
     @property
     def _estimate(self) -> Estimate:
+        raise NotImplementedError
+
+    @property
+    def _restricted(self) -> RestrictedResult | None:
         raise NotImplementedError
 
     @property
@@ -75,6 +81,20 @@ class Parameters:
         """Log-likelihood at the estimate, with all constants, and without a penalty."""
         return self.contribution.value
 
+    @property
+    def reml(self) -> bool:
+        """Whether tau maximises the adjusted profile likelihood: see `fit`."""
+        return self._restricted is not None
+
+    @property
+    def reml_criterion(self) -> float:
+        """Adjusted profile log-likelihood at the estimate; NaN for a fit without `reml`.
+
+        It is ``llf`` minus half the log determinant of the information on the coefficients, in the
+        columns of X as given. Compare it only between fits with the same X.
+        """
+        return float("nan") if self._restricted is None else self._restricted.criterion
+
     @cached_property
     def _penalised(self) -> Contribution:
         """What was maximised, at the estimate."""
@@ -91,14 +111,26 @@ class Parameters:
         return self._penalised.value
 
     @property
+    def _maximised(self) -> Contribution:
+        return self._penalised if self._restricted is None else self._restricted.maximised
+
+    @property
     def gradient(self) -> Array:
-        """Derivative of what was maximised, in beta, and log tau where it was estimated."""
-        return self._penalised.gradient[self._free]
+        """Derivative of what was maximised, in beta, and log tau where it was estimated.
+
+        With ``reml=True`` that is the log-likelihood minus half the log determinant, which is a
+        function of tau alone: its maximum over beta is `reml_criterion`.
+        """
+        return self._maximised.gradient[self._free]
 
     @property
     def hessian(self) -> Array:
-        """Exact second derivative of what was maximised, in the parameters of `gradient`."""
-        return self._penalised.hessian[self._free, self._free]
+        """Second derivative of what was maximised, in the parameters of `gradient`.
+
+        It is exact, but for that of the log determinant of ``reml=True`` in log tau, which is
+        taken by differences.
+        """
+        return self._maximised.hessian[self._free, self._free]
 
     @property
     def _names(self) -> list[str]:
@@ -111,7 +143,11 @@ class Parameters:
         return pd.Series(values, index=self._names, name="params")
 
     def cov_params(self) -> pd.DataFrame:
-        """Covariance of `params` from the observed information; NaN for a `tau` at zero."""
+        """Covariance of `params` from the observed information; NaN for a `tau` at zero.
+
+        With ``reml=True`` that of the coefficients is from the information at the estimate of
+        `tau`, and their covariances with `tau`, which are not defined, are NaN.
+        """
         q = len(self._names)
         result = np.full((q, q), np.nan)
         jacobian = np.ones(self._census.p + 1)
@@ -135,9 +171,30 @@ class Parameters:
         return values.rename("tvalues")
 
     @property
+    def df_resid(self) -> pd.Series:
+        """Degrees of freedom of the t distribution of each coefficient, with ``reml=True``.
+
+        They are m - q for the q columns that are constant within groups, of m groups, and n - m -
+        (p - q) for the others: see `laplace.degrees`. NaN where none are left; infinite without
+        `reml`, where the distribution is the normal one.
+        """
+        values = np.full(self._census.p, np.inf)
+        if self._restricted is not None:
+            values = degrees_of_freedom(self._census, self._restricted.between)
+        return pd.Series(values, index=list(self._census.names), name="df_resid")
+
+    @property
     def pvalues(self) -> pd.Series:
-        """Two-sided p-values of the coefficients being zero, from the normal distribution."""
+        """Two-sided p-values of the coefficients being zero.
+
+        They come from the normal distribution; with ``reml=True`` from t with `df_resid` degrees of
+        freedom, and NaN where none are left.
+        """
         values = 2.0 * special().ndtr(-np.abs(self.tvalues))
+        if self.reml:
+            values[: self._census.p] = pvalue(
+                self.df_resid.to_numpy(), self.tvalues.to_numpy()[: self._census.p]
+            )
         return pd.Series(values, index=self._names, name="pvalues")
 
     # the fit as a whole -----------------------------------------------------------------------
@@ -155,22 +212,23 @@ class Parameters:
 
     @property
     def aic(self) -> float:
-        """Akaike's information criterion; NaN with a ridge penalty.
+        """Akaike's information criterion; NaN with a ridge penalty, and with ``reml=True``.
 
         Compare it between fits with the same number of nodes only. That of a ridge is not defined
         by its number of parameters, of which the penalty leaves less than it counts. With a soft
-        penalty, which vanishes as the data grow, it is taken at the penalised estimate.
+        penalty, which vanishes as the data grow, it is taken at the penalised estimate. A fit with
+        ``reml=True`` is not at the maximum of the likelihood.
         """
-        if self.penalty == "ridge":
+        if self.penalty == "ridge" or self.reml:
             return float("nan")
         return 2.0 * self.df_model - 2.0 * self.llf
 
     @property
     def bic(self) -> float:
-        """Schwarz's criterion, with the number of rows as sample size; NaN with a ridge penalty.
+        """Schwarz's criterion, with the number of rows as sample size; NaN where `aic` is.
 
         lme4 counts rows, too; other programs count groups, or trials of binomial outcomes.
         """
-        if self.penalty == "ridge":
+        if self.penalty == "ridge" or self.reml:
             return float("nan")
         return float(np.log(self.nobs)) * self.df_model - 2.0 * self.llf

@@ -14,6 +14,7 @@ Question            Answer                       Adds by
 `AskJeffreys`       `Jeffreys`                   sums
 `AskDigests`        `Digests`                    one after the other
 `AskSketch`         `Sketch`                     sums
+`AskVariation`      `Variation`                  or
 `AskDirection`      `Direction`                  does not: it is for a single place
 ==================  ===========================  ==============================================
 
@@ -52,8 +53,7 @@ class View:
     Attributes
     ----------
     every : int
-        Only one of so many groups is meant; 1 is all of them. Where all rows of these are meant,
-        no period of the labels is hit.
+        Only one of so many groups is meant; 1 is all. With all their rows, no period is hit.
     rows : int
         At most so many rows of each group, evenly spaced; 0 is all of them.
     triangle : ndarray of shape (p, p) or None
@@ -346,9 +346,8 @@ class Jeffreys:
 
     def __add__(self, other: Jeffreys) -> Jeffreys:
         """Add those of other rows."""
-        return Jeffreys(
-            self.first + other.first, self.second + other.second, self.products + other.products
-        )
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Jeffreys(*(mine + theirs for mine, theirs in pairs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,12 +371,8 @@ class Digests:
 
     def __add__(self, other: Digests) -> Digests:
         """Put those of another place after them."""
-        return Digests(
-            self.y + other.y,
-            self.offset + other.offset,
-            self.trials + other.trials,
-            self.groups + other.groups,
-        )
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Digests(*(mine + theirs for mine, theirs in pairs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -397,6 +392,17 @@ class Sketch:
     def __add__(self, other: Sketch) -> Sketch:
         """Add that of other rows."""
         return Sketch(self.sums + other.sums)
+
+
+@dataclass(frozen=True, eq=False)
+class Variation:
+    """Whether each column of X varies within some group: that is all that it discloses."""
+
+    within: tuple[bool, ...]
+
+    def __add__(self, other: Variation) -> Variation:
+        """Return whether a column varies at one of the places."""
+        return Variation(tuple(map(bool.__or__, self.within, other.within)))
 
 
 # Questions --------------------------------------------------------------------------------------
@@ -434,6 +440,9 @@ class Place(Protocol):
 
     def sketch(self, key: str, rows: int, scale: Array) -> Sketch:
         """Map the columns to few rows."""
+
+    def variation(self, view: View) -> Variation:
+        """Say which columns vary within groups."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -569,6 +578,17 @@ class AskSketch:
         return place.sketch(self.key, self.rows, self.scale)
 
 
+@dataclass(frozen=True, eq=False)
+class AskVariation:
+    """Ask which columns of X vary within groups."""
+
+    view: View
+
+    def of(self, place: Place) -> Variation:
+        """Put the question to a place."""
+        return place.variation(self.view)
+
+
 Question = (
     AskCensus
     | AskTriangle
@@ -580,4 +600,5 @@ Question = (
     | AskJeffreys
     | AskDigests
     | AskSketch
+    | AskVariation
 )

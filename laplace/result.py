@@ -14,15 +14,18 @@ from laplace.arguments import (
     number,
 )
 from laplace.contribution import Contribution
+from laplace.criterion import judge_restricted
+from laplace.degrees import describe, quantile
 from laplace.estimate import Estimate
 from laplace.families import title
-from laplace.later import special
+from laplace.few_groups import words
 from laplace.local import LocalSearch
 from laplace.newton import Step
 from laplace.nodes import check_nodes
 from laplace.objective import Objective
-from laplace.profile import Peak, profile_intervals
+from laplace.profile import Peak, Piece, profile_intervals
 from laplace.ratio import LikelihoodRatioTest, Model, against_zero, check_testable, compare
+from laplace.restricted import RestrictedResult
 from laplace.search import Result
 from laplace.strategy import STRATEGY
 from laplace.summary import Summary, digits
@@ -132,6 +135,10 @@ class Fit(Uses):
         return self._result.candidate.estimate
 
     @property
+    def _restricted(self) -> RestrictedResult | None:
+        return self._result if isinstance(self._result, RestrictedResult) else None
+
+    @property
     def candidates(self) -> pd.DataFrame:
         """The maxima that were compared, a row each in the order in which they were found.
 
@@ -204,6 +211,9 @@ class Fit(Uses):
             a few fits for each end. With a penalty, the penalised log-likelihood is profiled. For
             `tau` the cut is the same at every value, also at 0, where `test_tau` is sharper: its 5
             % point is 2.71 and not 3.84, so that an interval may begin at 0 where the test rejects.
+            With ``reml=True`` Wald intervals of coefficients are by t with `df_resid` degrees of
+            freedom, and NaN where none are left; that of `tau` is by the profile of the restricted
+            criterion; and a profile is refused, as the criterion is a function of `tau` alone.
 
         Returns
         -------
@@ -218,7 +228,7 @@ class Fit(Uses):
         ------
         ValueError
             If `alpha` is not between 0 and 1, the method is unknown, or a profile is asked of a fit
-            that did not converge.
+            that did not converge, or of one with ``reml=True``.
         ArithmeticError
             If a profile could not be followed.
 
@@ -234,6 +244,12 @@ class Fit(Uses):
         if method not in ("wald", "profile"):
             raise ValueError(f"method must be 'wald' or 'profile', got {method!r}")
         if method == "profile":
+            if self.reml:
+                raise ValueError(
+                    "method='profile' is not defined for the coefficients of a fit with reml=True; "
+                    "use method='wald', which has t intervals of these, and that of tau by the "
+                    "profile of the restricted criterion"
+                )
             if not self.converged:
                 raise ValueError(
                     "method='profile' needs a fit that reached a maximum, but this one did not "
@@ -243,18 +259,17 @@ class Fit(Uses):
             ends = [(of[0][0], of[-1][1]) for of in pieces]
             result = pd.DataFrame(ends, index=self._names, columns=["lower", "upper"])
             result.attrs["pieces"] = dict(zip(self._names, pieces, strict=True))
-            for name, of in result.attrs["pieces"].items():
-                if len(of) > 1:
-                    parts = " and ".join(f"{low:.4g} to {high:.4g}" for low, high in of)
-                    warnings.warn(
-                        f"the values of {name} that are not rejected lie in {len(of)} pieces, "
-                        f"{parts}, as the likelihood has several maxima; the interval holds all",
-                        stacklevel=2,
-                    )
+            _warn_of_pieces(result.attrs["pieces"])
             return result
-        half = -special().ndtri(level / 2.0) * self.bse
+        degrees = np.append(self.df_resid, np.inf)[: len(self._names)]
+        half = quantile(degrees, level) * self.bse
         result = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
-        if self._tau_estimated:
+        if self._restricted is not None:
+            of_tau = self._restricted.interval(level)
+            result.iloc[-1] = [of_tau[0][0], of_tau[-1][1]]
+            result.attrs["pieces"] = {"tau": of_tau}
+            _warn_of_pieces(result.attrs["pieces"])
+        elif self._tau_estimated:
             with np.errstate(over="ignore"):  # without a bound, to rounding
                 factor = np.exp(half.iloc[-1] / self.tau)
             result.iloc[-1] = [self.tau / factor, self.tau * factor]
@@ -304,10 +319,16 @@ class Fit(Uses):
             If `other` is not a Fit.
         ValueError
             If the fits differ in their rows, outcomes, groups, offset or family; if one has
-            a penalty, or did not converge; or if neither model contains the other.
+            a penalty, is restricted, or did not converge; or if neither model contains the other.
         """
         if not isinstance(other, Fit):
             raise TypeError(f"other must be a Fit, got {type(other).__name__}")
+        if self.reml or other.reml:
+            raise ValueError(
+                "a fit has reml=True: its criterion depends on the columns of X, and its "
+                "log-likelihood is not a maximum; compare fits without reml, and for tau = 0 use "
+                "test_tau()"
+            )
         return compare(self._model(), other._model())
 
     def test_tau(self) -> LikelihoodRatioTest:
@@ -317,7 +338,8 @@ class Fit(Uses):
         is the end of the range of tau, the statistic is compared with
         :math:`\tfrac12\chi^2_0 + \tfrac12\chi^2_1` (Self and Liang 1987): its p-value is half that
         of :math:`\chi^2_1`, and 1 on the boundary. That is its distribution for many groups; with
-        ten, say, it is not accurate.
+        ten, say, it is not accurate. With ``reml=True`` it is the ratio of the restricted criteria,
+        of which both are with the same X.
 
         Returns
         -------
@@ -326,9 +348,18 @@ class Fit(Uses):
         Raises
         ------
         ValueError
-            If tau was fixed, or the fit has a penalty.
+            If tau was fixed, or the fit has a penalty; or, with ``reml=True``, if as many columns
+            are constant within groups as there are groups.
         """
         check_testable(self._model())
+        if self._restricted is not None:
+            if self._restricted.is_saturated:
+                raise ValueError(
+                    "the restricted criterion says nothing of tau, as many columns are constant "
+                    "within groups as there are groups; leave out such columns"
+                )
+            model = replace(self._model(), llf=self._restricted.criterion)
+            return against_zero(model, self._restricted.at_zero)
         return against_zero(self._model(), self._llf_at_zero())
 
     def _llf_at_zero(self) -> float:
@@ -365,7 +396,10 @@ class Fit(Uses):
                     f"nodes must differ from the {self.nodes} of the fit: a rule says nothing of "
                     "its own error"
                 )
-            verdict = judge(self._estimate, -np.inf, nodes)
+            if self._restricted is not None:
+                verdict = judge_restricted(self._restricted.local, self._estimate, nodes)
+            else:
+                verdict = judge(self._estimate, -np.inf, nodes)
         return pd.Series(verdict.shift.copy(), index=self._names, name="approximation_error")
 
     def doubt(self) -> str | None:
@@ -398,6 +432,8 @@ class Fit(Uses):
         """Say in words what the model, the data and the method are, and how it went."""
         census, penalty = self._census, self._penalty
         tested = self.tau_is_free and penalty is None and self.converged
+        if self._restricted is not None and self._restricted.is_saturated:
+            tested = False
         sizes = f"of {census.smallest} to {census.largest} rows"
         several = len(self._problem.sites) > 1
         approximation = self._approximation()
@@ -409,8 +445,7 @@ class Fit(Uses):
             **({"Left out": str(self.design.cells)} if self._left_out else {}),
             "Groups": f"{census.m}, {sizes}",
             **({"Sites": self._at_sites()} if several else {}),
-            "Method": f"maximum {'' if penalty is None else 'penalised '}likelihood, "
-            f"{self._method()}",
+            "Method": f"{self._maximum_of()}, {self._method()}",
             **({} if penalty is None else {"Penalty": penalty.describe()}),
             "Converged": f"yes, in {self.iterations} steps"
             if self.converged
@@ -418,27 +453,47 @@ class Fit(Uses):
             "Approximation": approximation,
             **({"Other maxima": self._others_in_words()} if self.other_maxima else {}),
             "Log-likelihood": f"{self.llf:.4f}"
-            + ("" if penalty is None else f", penalised {self.penalized_llf:.4f}"),
-            "AIC, BIC": "not defined with a ridge penalty"
+            + ("" if penalty is None else f", penalised {self.penalized_llf:.4f}")
+            + (f"; restricted criterion {self.reml_criterion:.4f}" if self.reml else ""),
+            "AIC, BIC": f"not defined with {'reml=True' if self.reml else 'a ridge penalty'}"
             if np.isnan(self.aic)
             else f"{self.aic:.4f}, {self.bic:.4f}{self._by_rule()}",
             "tau": self._tau_in_words(),
             **({"Test of tau = 0": test} if tested else {}),
+            **self._on_few_groups(),
         }
 
+    def _on_few_groups(self) -> dict[str, str]:
+        """Say what the t distributions are, and what rests on few groups."""
+        said = {}
+        if self._restricted is not None:
+            said["t intervals"] = describe(self._census, self._restricted.between)
+        penalised = self._penalty is not None
+        few = words(self._census.m, reml=self.reml, penalised=penalised) if self.tau_is_free else ""
+        if few:
+            said["Few groups"] = few
+        return said
+
     def _table(self) -> pd.DataFrame:
-        """Return estimates, standard errors, z, p-values and 95 % Wald intervals."""
+        """Return estimates, standard errors, z or t, p-values and 95 % Wald intervals."""
         interval = self.conf_int()
+        statistic = "t" if self.reml else "z"
         return pd.DataFrame(
             {
                 "estimate": self.params,
                 "std. error": self.bse,
-                "z": self.tvalues,
-                "P>|z|": self.pvalues,
+                **({"df": self.df_resid.reindex(self._names)} if self.reml else {}),
+                statistic: self.tvalues,
+                f"P>|{statistic}|": self.pvalues,
                 "2.5 %": interval["lower"],
                 "97.5 %": interval["upper"],
             }
         )
+
+    def _maximum_of(self) -> str:
+        if self.reml:
+            return "adjusted profile likelihood for tau (reml)"
+        return f"maximum {'' if self._penalty is None else 'penalised '}likelihood"
 
     def _method(self) -> str:
         if self.nodes == 1:
@@ -502,6 +557,8 @@ class Fit(Uses):
     def _others_in_words(self) -> str:
         """Return the other maxima of the likelihood, and how much lower they are."""
         top = self.penalized_llf if self.verdict.exact else self.verdict.value
+        if self.reml:
+            top = self.reml_criterion
         return "; ".join(
             f"at tau = {digits(peak.tau)}, lower by {top - peak.value:.4g}"
             for peak in self.other_maxima
@@ -510,6 +567,14 @@ class Fit(Uses):
     def _tau_in_words(self) -> str:
         if not self.tau_is_free:
             return f"{self.tau:g} (fixed)"
+        if self._restricted is not None and self._restricted.is_saturated:
+            return "0 (as the criterion says nothing of it)"
+        if self._restricted is not None and self.boundary:
+            upper = self._restricted.interval(0.05)[-1][1]
+            return (
+                "0 (estimated): variation between groups was not detected, which is no evidence "
+                f"that there is none; the 95 % interval ends at {digits(upper)}"
+            )
         if self.boundary:
             plain = title(self._census.family)
             return f"0 (estimated; on the boundary, the fit is plain {plain})"
@@ -520,3 +585,15 @@ class Fit(Uses):
             f"<laplace.Fit: {self.nobs} rows, {self._census.m} groups, {self._method()}, "
             f"log-likelihood {self.llf:.4f}, tau {digits(self.tau)}>"
         )
+
+
+def _warn_of_pieces(pieces: dict[str, list[Piece]]) -> None:
+    """Say where the values that are not rejected lie in several pieces."""
+    for name, of in pieces.items():
+        if len(of) > 1:
+            parts = " and ".join(f"{low:.4g} to {high:.4g}" for low, high in of)
+            warnings.warn(
+                f"the values of {name} that are not rejected lie in {len(of)} pieces, "
+                f"{parts}, as the likelihood has several maxima; the interval holds all",
+                stacklevel=3,
+            )

@@ -31,6 +31,7 @@ from laplace.questions import (
     Question,
     Sketch,
     Triangle,
+    Variation,
     View,
 )
 
@@ -38,6 +39,8 @@ from laplace.questions import (
 DIGEST_BYTES = 8
 # A triangle with a larger ratio of its diagonal entries is inverted without a loss that counts.
 WELL_CONDITIONED = 1e-3
+# A column varies within a group where rows differ by more than this part of its largest entry.
+VARIATION_TOLERANCE = 1e-10
 GOLDEN_RATIO = 0.5 * (1.0 + 5.0**0.5)
 
 
@@ -229,6 +232,21 @@ class Site:
         centred = (X - mean) / unit
         variance = np.average(centred**2, axis=0, weights=trials)
         return Moments(_sum(trials), mean, unit, variance, X.min(axis=0), X.max(axis=0))
+
+    def variation(self, view: View = ALL) -> Variation:
+        """Say which columns vary within groups, by more than rounding."""
+        data = self._data(view)
+        X, codes = data.X, data.codes
+        # a column may be zero, in some unit: then nothing of it varies
+        least = VARIATION_TOLERANCE * np.maximum(np.max(X, axis=0), -np.min(X, axis=0))
+        within = np.zeros(data.p, dtype=bool)
+        for first in range(0, data.n, ROWS_AT_A_TIME):
+            part = slice(first, first + ROWS_AT_A_TIME)
+            first_rows = X[data.starts[codes[part]]]
+            within |= np.any(np.abs(X[part] - first_rows) > least, axis=0)
+            if within.all():
+                break
+        return Variation(tuple(within.tolist()))
 
     # the likelihood -----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from operator import add
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from laplace.arguments import Array, quoted
 from laplace.contribution import AtZero, Contribution
@@ -24,6 +25,7 @@ from laplace.questions import (
     AskMoments,
     AskSketch,
     AskTriangle,
+    AskVariation,
     AskWithout,
     Census,
     Digests,
@@ -33,6 +35,7 @@ from laplace.questions import (
     Moments,
     Sketch,
     Triangle,
+    Variation,
     View,
 )
 
@@ -186,6 +189,11 @@ class Sites:
         """Ask for random signed sums of the rows of X / scale."""
         answer: Sketch = self.total(AskSketch(key, rows, scale))
         return answer.sums
+
+    def variation(self, view: View = ALL) -> NDArray[np.bool_]:
+        """Ask which columns of X vary within groups."""
+        answer: Variation = self.total(AskVariation(view))
+        return np.array(answer.within, dtype=bool)
 
 
 def _numbers(answer: Any) -> int:

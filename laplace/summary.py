@@ -20,7 +20,8 @@ class Summary:
     overview : Series
         The model, the data, the method and how it went, a text each.
     estimates : DataFrame
-        Estimates, standard errors, z, p-values and 95 % Wald intervals, a row a parameter.
+        Estimates, standard errors, z, p-values and 95 % Wald intervals, a row a parameter; of a
+        restricted fit t and its degrees of freedom in the place of z.
     """
 
     overview: pd.Series
@@ -31,13 +32,17 @@ class Summary:
         estimates = self.estimates
         shared = decimals_of(estimates["std. error"])
         columns = {name: _column(estimates[name], shared) for name in estimates.columns}
-        columns["z"] = _column(estimates["z"], 3)
-        columns["P>|z|"] = [_p_value(p) for p in estimates["P>|z|"]]
+        for statistic in {"z", "t"} & set(columns):
+            columns[statistic] = _column(estimates[statistic], 3)
+            columns[f"P>|{statistic}|"] = [_p_value(p) for p in estimates[f"P>|{statistic}|"]]
+        if "df" in columns:
+            columns["df"] = _column(estimates["df"], 0)
         return pd.DataFrame(columns, index=estimates.index)
 
     def __str__(self) -> str:
         width = max(len(name) for name in self.overview.index) + 2
-        head = "\n".join(f"{name:{width}}{text}" for name, text in self.overview.items())
+        indented = self.overview.str.replace("\n", "\n" + " " * width)
+        head = "\n".join(f"{name:{width}}{text}" for name, text in indented.items())
         return f"{head}\n\n{self._formatted().to_string()}"
 
     __repr__ = __str__

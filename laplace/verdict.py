@@ -21,6 +21,7 @@ from laplace.contribution import Contribution
 from laplace.estimate import Estimate, covariance_of
 from laplace.newton import newton_step
 from laplace.nodes import MAX_NODES
+from laplace.objective import Problem
 from laplace.strategy import STRATEGY
 
 # The fewest nodes that an approximation is compared with.
@@ -243,15 +244,41 @@ def judge(estimate: Estimate, bound_at_zero: float, nodes: int | None) -> Verdic
         return Verdict(None, False, unknown, np.nan, unknown, unknown, True, 0.0, True, np.nan)
     more = difference(estimate, nodes)
     by_reference = _plain(maximised) + more.of(estimate.estimated)
+    free = len(by_reference.gradient)
+    informs = problem.penalty is None or problem.penalty.informs
+    information = by_reference if informs else (_plain(estimate.likelihood) + more)
+    covariance = covariance_of(information.hessian[:free, :free], problem.basis)
+    return judge_by(estimate, by_reference, np.sqrt(np.diag(covariance)), bound_at_zero, nodes)
+
+
+def judge_by(
+    estimate: Estimate,
+    by_reference: Contribution,
+    standard_errors: Array,
+    bound_at_zero: float,
+    nodes: int,
+) -> Verdict:
+    """Return the verdict on an estimate above tau = 0, in view of what a reference rule has there.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        The estimate.
+    by_reference : Contribution
+        What was maximised, by the reference, in the parameters that were estimated.
+    standard_errors : ndarray
+        Those by the reference.
+    bound_at_zero, nodes
+        As in `judge`.
+    """
+    problem = estimate.problem
+    q = problem.census.p + problem.tau_is_free
     step, has_maximum = newton_step(by_reference)
     gain = 0.5 * float(by_reference.gradient @ step)
     own, free = estimate.standard_errors, len(step)
-    shift, ratio = unknown, unknown.copy()
+    shift, ratio = np.full(q, np.nan), np.full(q, np.nan)
     if has_maximum:
-        informs = problem.penalty is None or problem.penalty.informs
-        information = by_reference if informs else (_plain(estimate.likelihood) + more)
-        covariance = covariance_of(information.hessian[:free, :free], problem.basis)
-        ratio[:free] = own / np.sqrt(np.diag(covariance))
+        ratio[:free] = own / standard_errors
         shift = np.zeros(q)
         shift[:free] = _to_columns(step, problem.basis) / own
     below = bound_at_zero - by_reference.value if problem.tau_is_free else 0.0
@@ -282,24 +309,43 @@ def apart(estimate: Estimate, verdict: Verdict, nodes: int) -> float:
 
 
 def difference(estimate: Estimate, nodes: int) -> Contribution:
-    """Return what more nodes add to the log-likelihood at an estimate.
+    """Return what more nodes add to the log-likelihood at an estimate: see `more_nodes`."""
+    problem = estimate.problem
+    coefficients = problem.basis.forward(estimate.beta)
+    own = (estimate.nodes, estimate.likelihood)
+    return more_nodes(problem, own, nodes, coefficients, estimate.tau)
+
+
+def more_nodes(
+    problem: Problem, own: tuple[int, Contribution], nodes: int, coefficients: Array, tau: float
+) -> Contribution:
+    """Return what more nodes add to the log-likelihood that a rule has.
 
     Of many groups at a single place, some are taken for all: those differ little in what more
     nodes add, while the log-likelihood itself would differ much.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is fitted.
+    own : (int, Contribution)
+        The number of nodes of the rule, and the log-likelihood that it has there.
+    nodes : int
+        More of them.
+    coefficients : ndarray of shape (p,)
+        Of the orthogonal columns.
+    tau : float
+        Standard deviation of the random intercepts.
 
     Returns
     -------
     Contribution
         In the coefficients of the orthogonal columns, and log tau.
     """
-    problem, tau = estimate.problem, estimate.tau
     groups, every = problem.census.m, problem.census.m // STRATEGY.groups_of_reference
-    coefficients = problem.basis.forward(estimate.beta)
     if every < 2 or len(problem.sites) > 1:  # each place has a share of its own
-        return problem.likelihood(nodes).at(coefficients, tau) + _times(-1.0, estimate.likelihood)
-    few, many = (
-        problem.likelihood(k, every).at(coefficients, tau) for k in (estimate.nodes, nodes)
-    )
+        return problem.likelihood(nodes).at(coefficients, tau) + _times(-1.0, own[1])
+    few, many = (problem.likelihood(k, every).at(coefficients, tau) for k in (own[0], nodes))
     return _times(groups / -(-groups // every), many + _times(-1.0, few))
 
 

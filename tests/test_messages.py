@@ -51,6 +51,7 @@ def all_questions() -> list[Any]:
             questions.AskMargins(view, beta),
             questions.AskDirection(view, triangle, scale),
             questions.AskJeffreys(view, beta, triangle),
+            questions.AskVariation(view),
         ]
     return asked
 

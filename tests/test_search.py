@@ -23,7 +23,7 @@ from compendium import datasets, published
 from compendium.simulate import published_setting
 from compendium.study.definition import generator
 from compendium.study.scenarios import SCENARIOS
-from laplace import search, verdict
+from laplace import restricted, search, verdict
 from laplace.local import Stage
 from laplace.search import search_with
 from laplace.site import spread
@@ -559,6 +559,7 @@ def test_the_strategy_is_what_the_docstring_says() -> None:
     assert rows == [
         *("without", "fixed tau", "some rows", "near", "highest", "verdict", "walk", "more nodes"),
     ]
+    rows += re.findall(r"^([a-z]+)  +\S", restricted.__doc__ or "", flags=re.MULTILINE)
     assert {stage.value.split()[0] for stage in Stage} <= {row.split()[0] for row in rows}
 
 

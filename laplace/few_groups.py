@@ -1,0 +1,88 @@
+r"""What is said of a fit whose tau rests on few groups.
+
+The figures are those of a simulation: outcomes drawn from the model, with a covariate that varies
+within groups and, from five groups on, one that is constant within them; 30, 100 and 500 rows a
+group; tau of 0.5, 1 and 2; 300 data sets in each of these cells; 9 nodes. `COVERED` has how often
+95 % intervals held the truth, in per cent, for the intercept with two and three groups and for the
+coefficient of the column that is constant within groups with five and ten: z intervals by maximum
+likelihood, and the t intervals of ``reml=True``. The coefficient of the column that varies within
+groups was covered in 94 to 97 per cent by every method. Profile-likelihood intervals of maximum
+likelihood covered 82, 89, 85 and 91 per cent, and percentiles of the parametric bootstrap 72, 75,
+74 and 88, so that neither is the remedy.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+# With fewer groups than this, something is said.
+FEW = 10
+# With so many or fewer, a population intercept can hardly be estimated.
+VERY_FEW = 3
+# Characters in a line of the summary.
+WIDTH = 88
+
+
+@dataclass(frozen=True)
+class Covered:
+    """How often 95 % intervals of a coefficient between groups held the truth, in per cent.
+
+    Attributes
+    ----------
+    z : int
+        z intervals by maximum likelihood.
+    t : int
+        t intervals of the restricted fit.
+    """
+
+    z: int
+    t: int
+
+
+# By number of groups; see above.
+COVERED = {2: Covered(75, 100), 3: Covered(82, 98), 5: Covered(80, 96), 10: Covered(89, 95)}
+
+
+def words(groups: int, *, reml: bool, penalised: bool) -> str | None:
+    """Say what rests on few groups, in lines; None where there are enough.
+
+    Parameters
+    ----------
+    groups : int
+        Number of groups, of which tau was estimated.
+    reml : bool
+        Whether the fit is restricted.
+    penalised : bool
+        Whether it has a penalty.
+    """
+    if groups >= FEW:
+        return None
+    between = "of coefficients of columns that are constant within groups, the intercept included,"
+    t = _figures(groups, "t")
+    sentences = [f"tau rests on {groups} groups only."]
+    if reml:
+        sentences.append(f"In simulations, t intervals {between} covered {t} (95 % are meant).")
+    else:
+        without = ", without a penalty" if penalised else ""
+        sentences.append(
+            f"In simulations{without}, z intervals {between} covered {_figures(groups, 'z')} "
+            f"instead of 95 %, and the t intervals of reml=True {t}."
+        )
+    if groups <= VERY_FEW:
+        sentences.append(
+            "A population intercept can hardly be estimated from so few groups. Coefficients of "
+            "columns that vary within groups are not affected. The usual choice is a column of "
+            "indicators for each group, with tau=0, in place of random intercepts."
+        )
+    return textwrap.fill(" ".join(sentences), WIDTH)
+
+
+def _figures(groups: int, of: str) -> str:
+    """Return what was found for a number of groups, or for those next to it."""
+    below = max(k for k in COVERED if k <= groups)
+    above = min(k for k in COVERED if k >= groups)
+    if below == above:
+        return f"{getattr(COVERED[below], of)} %"
+    one, other = (getattr(COVERED[k], of) for k in (below, above))
+    return f"{one} % (with {below} groups) to {other} % (with {above})"

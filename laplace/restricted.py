@@ -1,0 +1,393 @@
+r"""The search for the maximum of the restricted criterion, and its result.
+
+`laplace.criterion` says what the criterion is. The estimate of tau is its highest maximum over all
+tau, zero included: there it is that of the model without random intercepts. The coefficients are
+the best at that tau, and their covariance is the inverse of their information there.
+
+=================  ================================================================================
+Stage              What it does, and when
+=================  ================================================================================
+likelihood         Always: the search of `laplace.search`, which refuses what has no maximum, and
+                   says how many nodes its maximum needs.
+near               Beyond ``few_rows`` rows in at least ``MANY_GROUPS`` = 50 groups, where that
+                   search left no doubt: from its tau uphill.
+restricted         Otherwise: the criterion is followed over values of tau from where it is linear
+                   in tau squared to ``walk_to``, by a rule with many nodes where groups tell
+                   little; and the rule that was asked for looks for its maximum from each found.
+                   Where no more groups have both outcomes than X has columns, the criterion may be
+                   highest as tau grows: then there is no estimate.
+verdict            Always: what a reference rule says of the estimate, as of a maximum of the
+                   likelihood: the criterion by that rule takes the place of the log-likelihood.
+more nodes         With ``nodes="auto"``: as in `laplace.search`.
+=================  ================================================================================
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laplace.basis import with_log_tau
+from laplace.contribution import Contribution
+from laplace.criterion import (
+    FINE_SPACING,
+    MANY_GROUPS,
+    RATIO,
+    Criterion,
+    Point,
+    Stop,
+    end_of,
+    judge_restricted,
+    least_tau,
+)
+from laplace.estimate import Estimate, covariance_of, estimate_of
+from laplace.later import special
+from laplace.local import TAU_LIMIT, Doubt, Found, LocalSearch, Stage
+from laplace.newton import DECREMENT_ROUNDING, Ending, Maximum, Step
+from laplace.objective import Problem
+from laplace.profile import Piece, joined
+from laplace.search import Candidate, Result, Search
+from laplace.strategy import STRATEGY
+from laplace.verdict import FurtherMaximum, judge, reference_nodes, spacing
+
+# Of the coefficients, where only the sign of a derivative is wanted.
+ROUGHLY = 1e-8
+# Where all is decided by a limit as tau grows, the criterion is followed with so many nodes.
+MOST_NODES = 199
+# Two values of log tau nearer than this are the same maximum.
+SAME = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class RestrictedResult(Result):
+    """What the search returns.
+
+    Attributes
+    ----------
+    criterion, at_zero : float
+        The criterion at the estimate, and without random intercepts.
+    between : ndarray of bool, shape (p,)
+        Which columns of X are constant within groups.
+    local : LocalSearch
+        Where the criterion can be evaluated again.
+    """
+
+    criterion: float
+    at_zero: float
+    between: NDArray[np.bool_]
+    local: LocalSearch
+
+    def interval(self, alpha: float) -> list[Piece]:
+        """Return what the criterion does not reject, in pieces.
+
+        These are the values of tau at which twice the criterion is below its maximum by less than
+        the quantile of chi-squared on one degree of freedom: a piece around each maximum.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the level.
+
+        Returns
+        -------
+        list of (float, float)
+            The ends of each piece. The lower is 0 where the criterion there is within the cut; an
+            end is infinite where the criterion does not fall to the cut, and NaN where it could not
+            be followed.
+        """
+        found = self.candidate.found
+        if np.all(np.isnan(self.candidate.estimate.standard_errors)) or not found.converged:
+            return [(np.nan, np.nan)]
+        if self.is_saturated:
+            return [(0.0, np.inf)]
+        level = self.criterion - 0.5 * float(special().chdtri(1, alpha))
+        criterion = Criterion(self.local, found.nodes)
+        zero_is_in = self.at_zero >= level
+        pieces = []
+        if zero_is_in:
+            first = criterion.at(least_tau(self.local), None)
+            pieces.append((0.0, np.nan if first is None else end_of(criterion, first, 1.0, level)))
+        for tau in (found.tau, *(other.tau for other in self.others)):
+            there = criterion.at(tau, None) if tau > 0.0 else None
+            if there is not None and there.value > level:
+                lower = end_of(criterion, there, -1.0, level)
+                upper = end_of(criterion, there, 1.0, level)
+                pieces.append((lower, upper))
+        return joined(pieces)
+
+    @cached_property
+    def maximised(self) -> Contribution:
+        """The log-likelihood minus half the log determinant, the latter as a function of tau alone.
+
+        In (beta, log tau), or in beta at tau = 0; its maximum over beta is the criterion.
+        """
+        estimate = self.candidate.estimate
+        triangle = estimate.problem.basis.triangle
+        jacobian = triangle if estimate.tau == 0.0 else with_log_tau(triangle)
+        there = estimate.maximised.transformed(jacobian)
+        for array in (there.gradient, there.hessian):
+            array.flags.writeable = False
+        return Contribution(there.value, there.gradient, there.hessian)
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether as many columns are constant within groups as there are groups."""
+        return bool(np.sum(self.between) >= self.candidate.estimate.problem.census.m)
+
+
+def search_restricted(problem: Problem, rules: tuple[int, ...]) -> RestrictedResult:
+    """Search for the maximum of the criterion over tau.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is searched; tau is free, and there is no penalty.
+    rules : tuple of int
+        Numbers of nodes, tried until more would change nothing.
+
+    Returns
+    -------
+    RestrictedResult
+    """
+    return RestrictedSearch(problem, STRATEGY).restricted(rules)
+
+
+@dataclass(frozen=True, eq=False)
+class Walked:
+    """What following the criterion over tau tells.
+
+    Attributes
+    ----------
+    starts : list of Point
+        From which its maxima are uphill.
+    last : Point or None
+        The largest tau, where the criterion still rises.
+    falls_from_zero : bool
+        Whether tau = 0 is a maximum.
+    has_maximum : bool
+        Whether none of them is below what the criterion rises to as tau grows.
+    """
+
+    starts: list[Point]
+    last: Point | None
+    falls_from_zero: bool
+    has_maximum: bool = True
+
+
+class RestrictedSearch(Search):
+    """The search for the maximum of the criterion, which begins with that of the likelihood."""
+
+    @cached_property
+    def between(self) -> NDArray[np.bool_]:
+        """Which columns of X are constant within groups."""
+        return ~self.problem.sites.variation()
+
+    def restricted(self, rules: tuple[int, ...]) -> RestrictedResult:
+        """Return the maximum of the first rule that is enough, or of the last."""
+        problem = self.problem
+        likelihood = self.run(rules)
+        nodes = likelihood.candidate.found.nodes if len(rules) > 1 else rules[0]
+        best = zero = self._zero(nodes)
+        compared: list[Candidate] = []
+        others: list[Candidate] = []
+        if np.sum(self.between) < problem.census.m:  # otherwise the criterion says nothing of tau
+            walked = self._walked(likelihood, nodes)
+            while True:
+                found = self._maxima(walked, nodes)
+                best, others = self._highest(zero, found, walked)
+                compared += found
+                if self._is_enough(best) and best.verdict.lower_by == 0.0:
+                    break
+                following = self._next_rule(best, [k for k in rules if k > nodes])
+                if following is None:
+                    break
+                nodes = following
+        return RestrictedResult(
+            best,
+            (*compared, zero),
+            tuple(_further(other, other.found.value, other.found.nodes) for other in others),
+            self.local.known,
+            self.local.nearly,
+            rules,
+            best.found.value,
+            zero.found.value,
+            self.between,
+            self.local,
+        )
+
+    # where to start -----------------------------------------------------------------------------
+
+    def _walked(self, likelihood: Result, nodes: int) -> Walked:
+        """Return points from which the maxima of the criterion are uphill."""
+        census, best = self.problem.census, likelihood.candidate
+        near = (
+            census.n > self.strategy.few_rows
+            and census.m >= MANY_GROUPS
+            and best.found.converged
+            and best.found.tau > 0.0
+            and likelihood.compared[0].found.stage is Stage.NEAR
+            and not likelihood.others
+            and not best.verdict.is_doubtful
+        )
+        if near:
+            start = Criterion(self.local, nodes).at(best.found.tau, None)
+            if start is not None:
+                return Walked([start], None, False)
+        if census.mixed_groups <= census.p:
+            return self._with_limit(max(nodes, MOST_NODES))
+        return self._over_tau(max(nodes, self._rule_of_walk()), TAU_LIMIT)
+
+    def _rule_of_walk(self) -> int:
+        """Return the number of nodes by which the criterion is followed over tau."""
+        signs = self.local.signs()
+        every_group_tells = (
+            signs.mixed_groups == self.problem.census.m
+            and signs.least >= self.strategy.enough_information
+        )
+        return self.strategy.rule_for_unequal if every_group_tells else self._reference_rule()
+
+    def _with_limit(self, nodes: int) -> Walked:
+        """Follow the criterion where it need not fall as tau grows, but may near a limit.
+
+        As tau grows, the log-likelihood falls by log tau for every group with both outcomes; half
+        the log determinant rises by log tau for every column that is constant within groups, and
+        for others where each of these groups is separated by them. Where all of it cancels, the
+        criterion nears a limit as one over tau falls, so that its slope is what is left. The last
+        value of tau is one where the nodes are near enough to each other.
+        """
+        walked = self._over_tau(nodes, FINE_SPACING / spacing(1.0, nodes))
+        last = walked.last
+        if last is not None:
+            limit = last.value + Criterion(self.local, nodes).slope(last)
+            inside = [start.value for start in walked.starts]
+            if limit > max([self._zero(nodes).found.value, *inside]):
+                return Walked([], last, walked.falls_from_zero, has_maximum=False)
+        return replace(walked, last=None)
+
+    def _over_tau(self, nodes: int, limit: float) -> Walked:
+        """Follow the criterion from a small tau to a large one."""
+        criterion = Criterion(self.local, nodes)
+        tau, at = least_tau(self.local), None
+        stations: list[tuple[Point, float]] = []
+        while tau <= limit:
+            there = criterion.at(tau, at, ROUGHLY)
+            slope = np.nan if there is None else criterion.slope(there)
+            if there is not None and np.isfinite(slope):
+                at = there
+                stations.append((there, slope))
+                if tau > self.strategy.walk_to and stations[-1][1] <= 0.0:
+                    break
+            tau *= RATIO
+        if not stations:
+            return Walked([], None, True)
+        starts = [
+            max(low, high, key=lambda point: point.value)
+            for (low, slope), (high, next_slope) in itertools.pairwise(stations)
+            if slope > 0.0 >= next_slope
+        ]
+        last, slope = stations[-1]
+        return Walked(starts, last if slope > 0.0 else None, stations[0][1] <= 0.0)
+
+    # candidates ---------------------------------------------------------------------------------
+
+    def _maxima(self, walked: Walked, nodes: int) -> list[Candidate]:
+        """Return the maxima that a rule has uphill from some points, judged."""
+        found: list[Candidate] = []
+        for start in walked.starts:
+            criterion = Criterion(self.local, nodes)
+            at = criterion.at(start.tau, start)
+            top = Stop.LOST if at is None else criterion.climb(at)
+            if isinstance(top, Stop):
+                found.append(self._judged(criterion, at or start, top))
+            elif top is not None and all(
+                abs(np.log(top.tau / other.found.tau)) > SAME for other in found
+            ):
+                found.append(self._judged(criterion, top, None))
+        if walked.last is not None:
+            criterion = Criterion(self.local, nodes)
+            there = criterion.at(walked.last.tau, walked.last) or walked.last
+            found.append(self._judged(criterion, there, Stop.UNBOUNDED))
+        return found
+
+    def _highest(
+        self, zero: Candidate, found: list[Candidate], walked: Walked
+    ) -> tuple[Candidate, list[Candidate]]:
+        """Return the highest by the rule, in view of the reference; and the other maxima."""
+        if not walked.has_maximum:
+            return found[-1], []
+        best = zero
+        for candidate in found:
+            if candidate.found.value > best.found.value:
+                best = candidate
+        others = [c for c in (zero, *found) if c is not best and c.found.converged]
+        others = [c for c in others if c is not zero or walked.falls_from_zero]
+        by_reference = tuple(
+            _further(c, c.verdict.value, best.verdict.nodes or c.found.nodes) for c in others
+        )
+        verdict = best.verdict.compared(by_reference, best.verdict.value)
+        others.sort(key=lambda other: -other.found.value)
+        return replace(best, verdict=verdict), others
+
+    def _zero(self, nodes: int) -> Candidate:
+        """Return the fit without random intercepts, with the criterion as its value."""
+        found = self._doubted(self.local.at_zero(nodes, Stage.RESTRICTED))
+        there = replace(found.maximum.contribution, value=Criterion(self.local, nodes).at_zero())
+        found = replace(found, maximum=replace(found.maximum, contribution=there))
+        estimate = estimate_of(self.problem, found)
+        return Candidate(found, estimate, judge(estimate, -np.inf, None))
+
+    def _doubted(self, found: Found) -> Found:
+        """Return what was found, not converged where the criterion has no maximum in tau."""
+        mixed, between = self.problem.census.mixed_groups, int(np.sum(self.between))
+        if between >= self.problem.census.m:  # it says nothing of tau, which is zero by convention
+            return found
+        if mixed == 0:
+            return found.doubted(Doubt.CONSTANT_GROUPS)
+        if mixed < between:
+            return replace(found, converged=False, message=Stop.FEW_MIXED.value)
+        return found
+
+    def _judged(self, criterion: Criterion, at: Point, stop: Stop | None) -> Candidate:
+        """Return a point as an estimate, and what a reference says of it."""
+        problem, basis, nodes = self.problem, self.problem.basis, criterion.nodes
+        p = problem.census.p
+        slope, curvature = criterion.slope(at), criterion.curvature(at)
+        decrement = -(slope**2) / curvature
+        if stop is None and not 0.0 <= decrement <= DECREMENT_ROUNDING:
+            stop = Stop.LOST
+        ending = Ending.MAXIMUM if stop is None else Ending.STOPPED
+        hessian = at.whole.hessian.copy()
+        hessian[p, p] = curvature - float(hessian[p, :p] @ at.tangent)
+        maximised = Contribution(at.value, np.append(at.whole.gradient[:p], slope), hessian)
+        maximum = Maximum(
+            np.append(at.coefficients, np.log(at.tau)),
+            maximised,
+            ending,
+            criterion.steps,
+            ending.value.format(reason="" if stop is None else stop.value),
+            (Step(at.value, decrement),),
+            stop,
+        )
+        found = Found.of(nodes, maximum, at.tau, Stage.RESTRICTED)
+        found = self._doubted(found)
+        covariance = np.full((p + 1, p + 1), np.nan)
+        covariance[:p, :p] = covariance_of(hessian[:p, :p], basis)
+        covariance[p, p] = -1.0 / curvature if curvature < 0.0 else np.nan
+        contribution = at.whole.transformed(with_log_tau(basis.triangle))
+        beta = basis.back(at.coefficients)
+        for array in (beta, contribution.gradient, contribution.hessian, covariance):
+            array.flags.writeable = False
+        estimate = Estimate(
+            problem, nodes, beta, at.tau, contribution, at.whole, maximised, covariance
+        )
+        verdict = judge_restricted(self.local, estimate, reference_nodes(nodes))
+        return Candidate(found, estimate, verdict)
+
+
+def _further(candidate: Candidate, value: float, nodes: int) -> FurtherMaximum:
+    """Return a candidate as a maximum beside the one that was returned."""
+    return FurtherMaximum(candidate.found.tau, value, nodes, candidate.estimate.beta)
