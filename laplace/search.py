@@ -336,16 +336,8 @@ class Search:
             inner = np.clip(inner, -LONGEST_PROBE, LONGEST_PROBE)
             slopes.append(float(at.gradient[p] + cross @ inner))
             beta = beta + np.clip(inner + step_of_log * along, -LONGEST_PROBE, LONGEST_PROBE)
-        rises = np.array(slopes) > 0.0
-        tops = np.flatnonzero(rises[:-1] & ~rises[1:])
-        if rises[-1]:
-            return False
-        if found.tau == 0.0:
-            return not tops.size
-        if tops.size != 1 or not (rises[0] or self.problem.always_inside):
-            return False
-        low, high = taus[tops[0]] / strategy.walk_ratio, taus[tops[0] + 1] * strategy.walk_ratio
-        return bool(low < found.tau < high)
+        inside = self.problem.always_inside
+        return sees_only(np.array(slopes), taus, found.tau, strategy.walk_ratio, inside)
 
     # the walk -----------------------------------------------------------------------------------
 
@@ -394,9 +386,7 @@ class Search:
         if self.problem.always_inside:  # there is no fit at tau = 0 to begin with
             first *= strategy.walk_below
         last = strategy.walk_to if self.problem.tau is None else self.problem.tau
-        steps = max(1, int(np.ceil(np.log(last / first) / np.log(strategy.walk_ratio))))
-        taus: Array = first * (last / first) ** (np.arange(steps + 1) / steps)
-        return taus
+        return walked_taus(float(first), last, strategy.walk_ratio)
 
     def _walk(self, objective: Objective) -> list[Station]:
         """Follow the maximum over the coefficients from a small tau to a large one."""
@@ -509,6 +499,40 @@ class Search:
             if apart(last.estimate, verdict, nodes) <= 0.5 * self.strategy.enough:
                 return nodes
         return rules[-1] if rules else None
+
+
+def walked_taus(first: float, last: float, ratio: float) -> Array:
+    """Return values of tau from the first to the last, at most so many times apart."""
+    steps = max(1, int(np.ceil(np.log(last / first) / np.log(ratio))))
+    taus: Array = first * (last / first) ** (np.arange(steps + 1) / steps)
+    return taus
+
+
+def sees_only(
+    slopes: Array, taus: Array, found: float, ratio: float, always_inside: bool = False
+) -> bool:
+    """Return whether slopes in log tau, at some values of it, tell of one maximum: that found.
+
+    Parameters
+    ----------
+    slopes, taus : ndarray of shape (k,)
+        The slopes, and where.
+    found : float
+        The maximum's tau.
+    ratio : float
+        It may lie so many times beyond the two values between which the slope changes its sign.
+    always_inside : bool
+        Whether a penalty keeps tau above zero.
+    """
+    rises = slopes > 0.0
+    tops = np.flatnonzero(rises[:-1] & ~rises[1:])
+    if rises[-1]:
+        return False
+    if found == 0.0:
+        return not tops.size
+    if tops.size != 1 or not (rises[0] or always_inside):
+        return False
+    return bool(taus[tops[0]] / ratio < found < taus[tops[0] + 1] * ratio)
 
 
 def _same(one: Found, two: Found) -> bool:

@@ -18,17 +18,21 @@ ROOT = PACKAGE.parent
 
 # From the ground up; a room imports only from rooms named before it.
 FLOORS = {
-    "base": ["later", "arguments", "contribution"],
+    "base": ["later", "arguments", "matrices", "contribution"],
     "mathematics": ["families", "nodes"],
     "textbook": ["derivatives", "quadrature"],
     "seam": ["questions", "messages", "sites"],
-    "engine": ["kernels", "plan", "grouped", "likelihood", "design", "site"],
+    "engine": ["kernels", "plan", "grouped", "likelihood", "design", "site", "stack", "intake"],
     "fit": [
-        *("newton", "basis", "penalties", "objective", "separation", "strategy", "local"),
+        *("newton", "lockstep", "basis", "penalties", "objective", "separation", "strategy"),
         *(
+            "local",
             "estimate",
             "verdict",
             "search",
+            "finds",
+            "local_many",
+            "convoy",
             "parameters",
             "profile",
             "ratio",

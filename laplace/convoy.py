@@ -1,0 +1,277 @@
+"""The usual road of the search, for many problems at once.
+
+The stages are those of `laplace.search` and `laplace.local`, with the same constants and the same
+verdict, and each is taken by all problems together: *without*, *fixed tau*, *near*, *highest*,
+*more nodes*, the verdict, and the quick look along tau where groups are unequal. A problem leaves
+the convoy as soon as anything is out of the ordinary: outcomes that are all the same or separated,
+a search that does not converge, a doubt that asks for the walk. Nothing is concluded for it here;
+it has to be searched by `laplace.search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laplace.arguments import Array
+from laplace.contribution import Stacked
+from laplace.finds import Finds, Judged, Mask, Which
+from laplace.local_many import Asked, LocalSearches
+from laplace.lockstep import newton_steps
+from laplace.matrices import diagonals, dot, times
+from laplace.objective import Problem, all_the_same
+from laplace.search import LONGEST_PROBE, Result, sees_only, walked_taus
+from laplace.strategy import STRATEGY, Strategy
+from laplace.verdict import SPACING_LIMIT, reference_nodes, spacing
+
+
+def may_join(problem: Problem) -> bool:
+    """Return whether the search of a problem may begin on the usual road."""
+    census = problem.census
+    return (
+        len(problem.sites) == 1
+        and problem.penalty is None
+        and not problem.basis.computed
+        and census.n < STRATEGY.many_rows
+        and census.m < 2 * STRATEGY.groups_of_probe
+        and (census.mixed_groups > 0 or not problem.tau_is_free)
+        and all_the_same(census) is None
+    )
+
+
+class Convoy:
+    """The usual road of the search, for problems with as many columns.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        Problems that `may_join`: all with tau free, all with it fixed above zero, or all at zero;
+        and all of counts without a bound, or none.
+    asked : Asked
+        What answers for their rows, in the same order.
+    strategy : Strategy, optional
+        The constants; by default `STRATEGY`.
+    """
+
+    def __init__(
+        self, problems: Sequence[Problem], asked: Asked, strategy: Strategy | None = None
+    ) -> None:
+        self.strategy = STRATEGY if strategy is None else strategy
+        self.local = LocalSearches(problems, asked, self.strategy)
+
+    @property
+    def evaluations(self) -> NDArray[np.int64]:
+        """How often the log-likelihood of each problem was evaluated."""
+        return self.local.evaluations
+
+    def run(self, rules: tuple[int, ...]) -> list[Result | None]:
+        """Return what `laplace.search.search_with` would; None for a problem that has left."""
+        compared: list[list[tuple[Judged, int]]] = [[] for _ in self.local.problems]
+
+        def note(judged: Judged) -> None:
+            for i, k in enumerate(judged.finds.which.tolist()):
+                compared[k].append((judged, i))
+
+        done: list[Which] = []
+        waiting: list[tuple[Judged, bool]] = []  # and whether it has to be doubted still
+        for finds in self.local.first(rules[0]):
+            judged = self._judge(finds)
+            if self.local.problems[0].tau != 0.0:
+                judged = judged.take(self._trusted(judged))
+            note(judged)
+            waiting.append((judged, False))
+        while waiting:
+            judged, to_doubt = waiting.pop()
+            enough = self._enough(judged)
+            if judged.finds.nodes >= rules[-1]:
+                enough[:] = True
+            ended = judged.take(enough)
+            if to_doubt:
+                ended = ended.take(self._trusted(ended))
+            done.append(ended.finds.which)
+            for further in self._with_more_nodes(judged.take(~enough), rules):
+                note(further)
+                waiting.append((further, True))
+        results: list[Result | None] = [None] * len(self.local.problems)
+        for k in np.concatenate(done).tolist():
+            results[k] = self._result(k, compared[k], rules)
+        return results
+
+    def _result(self, k: int, compared: list[tuple[Judged, int]], rules: tuple[int, ...]) -> Result:
+        candidates = tuple(judged.candidate(i, self.local.problems[k]) for judged, i in compared)
+        nearly = self.local.nearly[k]
+        return Result(
+            candidates[-1],
+            candidates,
+            (),
+            self.local.plain_of(k),
+            None if np.isnan(nearly[0]) else nearly,
+            rules,
+        )
+
+    # the verdict, and doubt ---------------------------------------------------------------------
+
+    def _judge(self, finds: Finds) -> Judged:
+        """Judge what was found by the reference of its number of nodes."""
+        which, p = finds.which, self.local.p
+        beta = times(self.local.inverse[which], finds.coefficients(p))
+        contribution = finds.there.transformed(self.local.triangle[which])
+        q = p + 1 if self.local.free and not finds.at_zero else p
+        own = self._covariances(which, finds.there.hessians[:, :q, :q])
+        for array in (beta, contribution.gradients, contribution.hessians, own):
+            array.flags.writeable = False
+        count, width = len(which), p + self.local.free
+        if finds.at_zero:
+            zero, true = np.zeros(count), np.full(count, True)
+            return Judged(
+                finds, beta, contribution, own, None, np.zeros((count, width)), zero,
+                np.ones((count, width)), np.zeros((count, 0)), true, zero, true,
+                finds.there.values,
+            )  # fmt: skip
+        reference = reference_nodes(finds.nodes)
+        assert reference is not None
+        step, has_maximum, by_reference = self._step_by(finds, reference, q)
+        gain = 0.5 * dot(by_reference.gradients, step)
+        ratio = np.full((count, width), np.nan)
+        shift = np.full((count, width), np.nan)
+        errors = np.sqrt(diagonals(own))
+        seen = np.flatnonzero(has_maximum)
+        theirs = self._covariances(which[seen], by_reference.hessians[seen])
+        ratio[seen, :q] = errors[seen] / np.sqrt(diagonals(theirs))
+        shift[seen] = 0.0
+        shift[seen, :q] = self._to_columns(which[seen], step[seen]) / errors[seen]
+        below = np.zeros(count)
+        if self.local.free:
+            below = np.maximum(0.0, self.local.bound[which] - by_reference.values)
+        spaced = np.array([spacing(tau, reference) for tau in finds.tau.tolist()])
+        resolves = ~self.local.constant[which] | (spaced <= SPACING_LIMIT)
+        return Judged(
+            finds, beta, contribution, own, reference, shift, gain, ratio, step, has_maximum,
+            below, resolves, by_reference.values,
+        )  # fmt: skip
+
+    def _step_by(self, finds: Finds, nodes: int, q: int) -> tuple[Array, Mask, Stacked]:
+        """Return the Newton step by another rule, whether it has a maximum, and what it has."""
+        which, there = finds.which, finds.there
+        other = self.local.at(which, finds.coefficients(self.local.p), finds.tau, nodes)
+        # in the same order as `laplace.verdict`, which adds what more nodes add
+        at = Stacked(
+            there.values + (other.values - there.values),
+            (there.gradients + (other.gradients - there.gradients))[:, :q],
+            (there.hessians + (other.hessians - there.hessians))[:, :q, :q],
+        )
+        step, has_maximum = newton_steps(at)
+        return step, has_maximum, at
+
+    def _covariances(self, which: Which, hessians: Array) -> Array:
+        """Return the covariances of the columns of X; NaN where the Hessian is no maximum's."""
+        q = hessians.shape[1]
+        scale = np.sqrt(np.abs(diagonals(hessians)))
+        scaled = -hessians / (scale[:, :, None] * scale[:, None, :])
+        back = (self.local.inverse if q == self.local.p else self.local.jacobian)[which] / scale[
+            :, None, :
+        ]
+        return np.asarray(back @ np.linalg.solve(scaled, back.transpose(0, 2, 1)))
+
+    def _to_columns(self, which: Which, step: Array) -> Array:
+        """Return steps in the parameters of the columns of X."""
+        p = self.local.p
+        return np.hstack([times(self.local.inverse[which], step[:, :p]), step[:, p:]])
+
+    def _trusted(self, judged: Judged) -> Mask:
+        """Return which leave no doubt, so that there is nothing to walk for."""
+        strategy, which = self.strategy, judged.finds.which
+        trusted = ~(
+            (judged.finds.tau > strategy.large_tau)
+            | (
+                (self.local.mixed[which] < strategy.few_mixed_groups)
+                & (self.local.least[which] < strategy.enough_information)
+            )
+            | (
+                (self.local.n[which] <= strategy.few_rows)
+                & (self.local.information[which] < strategy.near_separation)
+            )
+            | ~judged.has_maximum
+            | (judged.below_zero > 0.0)
+        )
+        if judged.step.shape[1]:
+            far = np.abs(judged.step).max(axis=1) > strategy.far_by_reference
+            for i in np.flatnonzero(trusted & far).tolist():
+                trusted[i] = judged.verdict(i).is_doubtful
+        unequal = self.local.most[which] >= np.maximum(
+            strategy.telling, strategy.unequal * self.local.least[which]
+        )
+        if self.local.free and (unequal & trusted).any():
+            some = np.flatnonzero(unequal & trusted)
+            trusted[some] = self._probe_confirms(judged.finds.take(some))
+        return trusted
+
+    def _probe_confirms(self, finds: Finds) -> Mask:
+        """Return for which one quick look along tau sees the maximum found, and no other."""
+        strategy, which, p = self.strategy, finds.which, self.local.p
+        beta = self.local.nearly[which]
+        plain = np.flatnonzero(np.isnan(beta[:, 0]))
+        if plain.size:
+            beta[plain] = self.local.plain_coefficients(which[plain])
+        first = strategy.walk_from / np.sqrt(np.maximum(self.local.most[which], 1.0))
+        taus = [self._taus(tau) for tau in first.tolist()]
+        count = np.array([len(of) for of in taus])
+        slopes = np.full((len(which), int(count.max())), np.nan)
+        step_of_log = np.array([float(np.log(of[1] / of[0])) for of in taus])[:, None]
+        for k in range(slopes.shape[1]):
+            some = np.flatnonzero(k < count)
+            at = self.local.at(which[some], beta[some], np.array([taus[i][k] for i in some]), 1)
+            cross = at.hessians[:, :p, p]
+            inner, _ = newton_steps(at.of_coefficients())
+            along, _ = newton_steps(Stacked(at.values, cross, at.hessians[:, :p, :p]))
+            inner = np.clip(inner, -LONGEST_PROBE, LONGEST_PROBE)
+            slopes[some, k] = at.gradients[:, p] + dot(cross, inner)
+            move = inner + step_of_log[some] * along
+            beta[some] += np.clip(move, -LONGEST_PROBE, LONGEST_PROBE)
+        confirmed = np.zeros(len(which), bool)
+        for i, tau in enumerate(finds.tau.tolist()):
+            confirmed[i] = sees_only(slopes[i, : count[i]], taus[i], tau, strategy.walk_ratio)
+        return confirmed
+
+    def _taus(self, first: float) -> Array:
+        """Return the values of tau of the quick look."""
+        strategy = self.strategy
+        taus = walked_taus(first, strategy.walk_to, strategy.walk_ratio)
+        return taus[taus <= strategy.probe_to * strategy.walk_ratio]
+
+    # more nodes ---------------------------------------------------------------------------------
+
+    def _enough(self, judged: Judged) -> Mask:
+        """Return where more nodes would change nothing that counts."""
+        if judged.finds.at_zero:
+            return np.full(len(judged.gain), True)
+        with np.errstate(invalid="ignore"):
+            largest = np.exp(np.abs(np.log(judged.ratio)).max(axis=1))
+            near = np.abs(judged.shift).max(axis=1) <= self.strategy.enough
+        return np.asarray(judged.resolves & near & (largest <= self.strategy.enough_ratio))
+
+    def _with_more_nodes(self, judged: Judged, rules: tuple[int, ...]) -> list[Judged]:
+        """Search with the next rule, from where each problem is."""
+        known = judged.has_maximum & (judged.below_zero <= 0.0)
+        judged = judged.take(known)  # the others have left
+        finds, reference = judged.finds, judged.reference or 0
+        result: list[Judged] = []
+        waiting = np.arange(len(judged.gain))
+        errors = np.sqrt(diagonals(judged.covariance))
+        more = [k for k in rules if k > finds.nodes]
+        for nodes in more:
+            if not waiting.size:
+                break
+            chosen = waiting
+            if nodes < reference and nodes != more[-1]:
+                part = finds.take(waiting)
+                step, _, _ = self._step_by(part, nodes, judged.step.shape[1])
+                change = self._to_columns(part.which, judged.step[waiting] - step)
+                apart = np.abs(change / errors[waiting]).max(axis=1)
+                chosen = waiting[apart <= 0.5 * self.strategy.enough]
+            waiting = np.setdiff1d(waiting, chosen)
+            if chosen.size:
+                result.append(self._judge(self.local.from_finds(finds.take(chosen), nodes)))
+        return result
