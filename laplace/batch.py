@@ -1,9 +1,9 @@
-"""Many fits in one call."""
+"""Many fits in one call, and what they are for: the bootstrap, which is attached to `Fit` here."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from laplace.arguments import flag
 from laplace.basis import orthogonal_each
+from laplace.bootstrap import bootstrap, simulated_test
 from laplace.convoy import Convoy, may_join
 from laplace.fit import AUTO, ApproximationWarning, ConvergenceWarning, Options, checked, fit
 from laplace.intake import TakenIn, is_plain, take_in
 from laplace.objective import Problem, problem_of
+from laplace.parallel import check_workers, each_part, progress_bar
 from laplace.questions import AskAt, AskCensus
 from laplace.result import Fit
 from laplace.site import Site
@@ -101,55 +103,6 @@ def fit_many(
             results += part
             advance(len(part))
     return results
-
-
-def check_workers(workers: Any) -> int:
-    """Return a number of processes, or -1; say what is wrong with others."""
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers == 0 or workers < -1:
-        raise ValueError(f"workers must be a number of processes, or -1, got {workers!r}")
-    return workers
-
-
-def each_part(
-    work: Callable[..., Any], parts: Iterable[Any], workers: int, *arguments: Any
-) -> Iterator[Any]:
-    """Do some work for each part, here or in other processes; yield the results in order."""
-    if workers == 1:
-        for part in parts:
-            yield work(part, *arguments)
-        return
-    try:
-        from joblib import Parallel, delayed
-    except ImportError:
-        raise ImportError(
-            f"workers={workers} needs joblib, which is not installed: install it, or "
-            "laplace-glmm[study]; or leave workers=1"
-        ) from None
-    run = Parallel(n_jobs=workers, return_as="generator")
-    yield from run(delayed(work)(part, *arguments) for part in parts)
-
-
-class progress_bar:  # noqa: N801
-    """A progress bar by tqdm, where it is wanted; a function that advances it."""
-
-    def __init__(self, wanted: bool, total: int | None) -> None:
-        self._bar = None
-        if wanted:
-            try:
-                from tqdm.auto import tqdm
-            except ImportError:
-                raise ImportError(
-                    "progress=True needs tqdm, which is not installed: install it, or "
-                    "laplace-glmm[study]; or leave progress=False"
-                ) from None
-            self._bar = tqdm(total=total, unit="fit")
-
-    def __enter__(self) -> Callable[[int], Any]:
-        return (lambda count: None) if self._bar is None else self._bar.update
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _parts(designs: Iterable[Any]) -> Iterator[list[Any]]:
@@ -352,3 +305,8 @@ def _fit_one(design: Any, options: Mapping[str, Any]) -> Fit | Exception:
             return fit(**_arguments(design), **options)
         except REFUSALS as error:
             return error
+
+
+# Attached here, so that the result of a fit need not know of the doors.
+Fit.bootstrap = bootstrap
+Fit._simulated_test = staticmethod(simulated_test)

@@ -68,6 +68,36 @@ class Convoy:
 
     def run(self, rules: tuple[int, ...]) -> list[Result | None]:
         """Return what `laplace.search.search_with` would; None for a problem that has left."""
+        searched = self._searched(rules)
+        return [
+            None if compared is None else self._result(k, compared, rules)
+            for k, compared in enumerate(searched)
+        ]
+
+    def estimates(self, rules: tuple[int, ...]) -> tuple[Mask, Array, Array]:
+        """Return of the same the estimates alone.
+
+        Returns
+        -------
+        found : ndarray of bool, shape (D,)
+            Whether a problem came to its end; the others have left.
+        theta : ndarray of shape (D, p + 1)
+            Coefficients and tau.
+        values : ndarray of shape (D,)
+            Log-likelihoods.
+        """
+        count, p = len(self.local.problems), self.local.p
+        found, values = np.zeros(count, bool), np.full(count, np.nan)
+        theta = np.full((count, p + 1), np.nan)
+        for k, compared in enumerate(self._searched(rules)):
+            if compared is not None:
+                judged, i = compared[-1]
+                found[k], values[k] = True, judged.contribution.values[i]
+                theta[k, :p], theta[k, p] = judged.beta[i], judged.finds.tau[i]
+        return found, theta, values
+
+    def _searched(self, rules: tuple[int, ...]) -> list[list[tuple[Judged, int]] | None]:
+        """Return the maxima that were compared for each problem; None for one that has left."""
         compared: list[list[tuple[Judged, int]]] = [[] for _ in self.local.problems]
 
         def note(judged: Judged) -> None:
@@ -94,10 +124,10 @@ class Convoy:
             for further in self._with_more_nodes(judged.take(~enough), rules):
                 note(further)
                 waiting.append((further, True))
-        results: list[Result | None] = [None] * len(self.local.problems)
+        ended_at: list[list[tuple[Judged, int]] | None] = [None] * len(self.local.problems)
         for k in np.concatenate(done).tolist():
-            results[k] = self._result(k, compared[k], rules)
-        return results
+            ended_at[k] = compared[k]
+        return ended_at
 
     def _result(self, k: int, compared: list[tuple[Judged, int]], rules: tuple[int, ...]) -> Result:
         candidates = tuple(judged.candidate(i, self.local.problems[k]) for judged, i in compared)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,10 +71,16 @@ class Ends:
     values: list[Array]
     decrements: list[Array]
 
+    @cached_property
+    def _histories(self) -> tuple[list[list[float]], list[list[float]]]:
+        """Values and decrements, a list a search."""
+        return np.array(self.values).T.tolist(), np.array(self.decrements).T.tolist()
+
     def history(self, i: int) -> tuple[Step, ...]:
         """Return value and Newton decrement at each iterate of a search."""
-        steps = range(int(self.iterations[i]) + 1)
-        return tuple(Step(float(self.values[k][i]), float(self.decrements[k][i])) for k in steps)
+        values, decrements = self._histories
+        steps = int(self.iterations[i]) + 1
+        return tuple(map(Step, values[i][:steps], decrements[i][:steps]))
 
 
 def maximise_each(

@@ -94,11 +94,15 @@ def simulated(data: Any, fixed: Array, tau: float, seed: Any) -> pd.Series:
     Series
         A row each, in the order in which they were given.
     """
+    drawn = drawn_outcomes(data, fixed, tau, seed)
+    return pd.Series(data.as_given(drawn), index=data.index, name="simulated")
+
+
+def drawn_outcomes(data: Any, fixed: Array, tau: float, seed: Any) -> Array:
+    """Return the same as an array of the sorted rows."""
     generator = np.random.default_rng(seed)
     eta = fixed + generator.normal(0.0, tau, data.m)[data.codes]
     mean, largest = data.family.b_1(eta), data.largest
     if not np.all(np.isfinite(largest)):
-        drawn = generator.poisson(mean).astype(float)
-    else:
-        drawn = generator.binomial(largest.astype(int), mean / largest).astype(float)
-    return pd.Series(data.as_given(drawn), index=data.index, name="simulated")
+        return np.asarray(generator.poisson(mean), dtype=float)
+    return np.asarray(generator.binomial(largest.astype(int), mean / largest), dtype=float)

@@ -43,7 +43,7 @@ FLOORS = {
             "result",
         ),
     ],
-    "doors": ["fit", "formula", "simulate", "batch"],
+    "doors": ["fit", "formula", "simulate", "parallel", "replicates", "bootstrap", "batch"],
 }
 ROOMS = [room for floor in FLOORS.values() for room in floor]
 # Floors that a floor may import from, besides itself.
