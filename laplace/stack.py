@@ -23,6 +23,10 @@ Which = NDArray[np.intp]
 Integers = NDArray[np.int64]
 
 
+# Types of columns for which the kernels are loaded.
+_LOADED: set[np.dtype[Any]] = set()
+
+
 class Stack:
     """Data sets with as many columns; make one with `of`, `of_outcomes` or `of_sorted`.
 
@@ -37,6 +41,7 @@ class Stack:
     def __init__(self, together: Any, constants: Array) -> None:
         self._together = together
         self._constants = constants
+        _load_kernels(together)
         rows = together.places.rows
         # about how many numbers of X are read for a data set
         self._work = int(rows.mean()) * together.X.shape[1] if len(rows) else 0
@@ -190,6 +195,31 @@ class Stack:
         )
         values = sums.values + self._constants[which]
         return Stacked(values, sums.gradients, sums.hessians, spread)
+
+
+def _load_kernels(together: Any) -> None:
+    """Load the kernels of one data set before those that call them.
+
+    The code of these holds a copy of the others, which may differ in its last digits; of all copies
+    that a process has, the one is used that was loaded first.
+    """
+    kernels, X = compiled(), together.X
+    if X.dtype in _LOADED:
+        return
+    _LOADED.add(X.dtype)
+    p = X.shape[1]
+    none, zeros, beta = np.zeros(1, np.int64), np.zeros(0), read_only(np.zeros(p))
+    rows = kernels.Rows(
+        together.starts, X, together.y, together.offset, together.trials, bool(together.poisson[0])
+    )
+    sums = kernels.Sums(zeros, np.zeros((0, p + 1)), np.zeros((0, p + 1, p + 1)))
+    rule = kernels.Rule(kernels.LAPLACE, *gauss_hermite(1))
+    modes = kernels.Modes(zeros, zeros, none)
+    kernels.evaluate(0, 0, none, none, rows, beta, 1.0, rule, modes, sums)
+    kernels.evaluate_without(0, 0, none, none, rows, beta, sums, np.zeros((0, 4)))
+    kernels.look_through(
+        0, 0, none, none, together.starts, X, np.zeros((0, p, p)), np.zeros((0, p))
+    )
 
 
 def _together(
