@@ -11,6 +11,7 @@ it has to be searched by `laplace.search`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,22 @@ from numpy.typing import NDArray
 from laplace.arguments import Array
 from laplace.contribution import Stacked
 from laplace.finds import Finds, Judged, Mask, Which
+from laplace.local import Stage
 from laplace.local_many import Asked, LocalSearches
 from laplace.lockstep import newton_steps
 from laplace.matrices import diagonals, dot, times
 from laplace.objective import Problem, all_the_same
-from laplace.search import LONGEST_PROBE, Result, sees_only, walked_taus
+from laplace.search import (
+    LONGEST_PROBE,
+    Candidate,
+    Result,
+    nodes_of_walk,
+    sees_only,
+    walked_taus,
+)
 from laplace.strategy import STRATEGY, Strategy
-from laplace.verdict import SPACING_LIMIT, reference_nodes, spacing
+from laplace.verdict import SPACING_LIMIT, FurtherMaximum, reference_nodes, spacing
+from laplace.walks import Walks
 
 
 def may_join(problem: Problem) -> bool:
@@ -60,6 +70,8 @@ class Convoy:
     ) -> None:
         self.strategy = STRATEGY if strategy is None else strategy
         self.local = LocalSearches(problems, asked, self.strategy)
+        # the maximum of the walk, where one confirmed what was found
+        self._peaks: dict[int, FurtherMaximum] = {}
 
     @property
     def evaluations(self) -> NDArray[np.int64]:
@@ -108,10 +120,15 @@ class Convoy:
         waiting: list[tuple[Judged, bool]] = []  # and whether it has to be doubted still
         for finds in self.local.first(rules[0]):
             judged = self._judge(finds)
+            trusted = np.full(len(judged.gain), True)
             if self.local.problems[0].tau != 0.0:
-                judged = judged.take(self._trusted(judged))
-            note(judged)
-            waiting.append((judged, False))
+                trusted = self._trusted(judged)
+            some = judged.take(trusted)
+            note(some)
+            waiting.append((some, False))
+            for walked in self._confirmed(judged.take(~trusted), len(rules) == 1):
+                note(walked)
+                waiting.append((walked, False))
         while waiting:
             judged, to_doubt = waiting.pop()
             enough = self._enough(judged)
@@ -119,7 +136,9 @@ class Convoy:
                 enough[:] = True
             ended = judged.take(enough)
             if to_doubt:
-                ended = ended.take(self._trusted(ended))
+                trusted = self._trusted(ended)
+                done += [w.finds.which for w in self._confirmed(ended.take(~trusted), False)]
+                ended = ended.take(trusted)
             done.append(ended.finds.which)
             for further in self._with_more_nodes(judged.take(~enough), rules):
                 note(further)
@@ -131,9 +150,14 @@ class Convoy:
 
     def _result(self, k: int, compared: list[tuple[Judged, int]], rules: tuple[int, ...]) -> Result:
         candidates = tuple(judged.candidate(i, self.local.problems[k]) for judged, i in compared)
+        best, peak = candidates[-1], self._peaks.get(k)
+        reference = reference_nodes(best.found.nodes)
+        if peak is not None and reference is not None and peak.nodes >= reference:
+            verdict = best.verdict.compared((peak,), self._value_by(peak.nodes, best))
+            best = replace(best, verdict=verdict)
         nearly = self.local.nearly[k]
         return Result(
-            candidates[-1],
+            best,
             candidates,
             (),
             self.local.plain_of(k),
@@ -141,10 +165,44 @@ class Convoy:
             rules,
         )
 
+    def _value_by(self, nodes: int, candidate: Candidate) -> float:
+        """Return what a rule has at a candidate, as `laplace.search` does."""
+        found, verdict = candidate.found, candidate.verdict
+        if found.tau == 0.0 or found.nodes == nodes:
+            return found.value
+        if verdict.nodes == nodes:
+            return verdict.value
+        coefficients = found.coefficients(self.local.p)
+        return candidate.estimate.problem.objective(nodes).at(coefficients, found.tau).value
+
+    def _confirmed(self, judged: Judged, one_rule: bool) -> list[Judged]:
+        """Walk over tau where there is doubt; return what that confirms.
+
+        With a single rule it is judged again, by the rule of the walk.
+        """
+        if not self.local.free:
+            return []
+        result = []
+        nodes = self._nodes_of_walk(judged)
+        for k in np.unique(nodes).tolist():
+            some = np.flatnonzero((nodes == k) & self.local.has_plain(judged.finds.which))
+            some = some[np.argsort(judged.finds.which[some])]
+            part = judged.take(some)
+            confirmed, peaks = Walks(self.local, k).confirm(part.finds, one_rule)
+            for place in np.flatnonzero(confirmed).tolist():
+                peak = peaks[place]
+                assert peak is not None
+                self._peaks[int(part.finds.which[place])] = peak
+            part = part.take(confirmed)
+            if one_rule and not part.finds.at_zero:
+                part = self._judge(part.finds, k)
+            result.append(part)
+        return result
+
     # the verdict, and doubt ---------------------------------------------------------------------
 
-    def _judge(self, finds: Finds) -> Judged:
-        """Judge what was found by the reference of its number of nodes."""
+    def _judge(self, finds: Finds, least: int = 0) -> Judged:
+        """Judge what was found by the reference of its number of nodes, or one with more."""
         which, p = finds.which, self.local.p
         beta = times(self.local.inverse[which], finds.coefficients(p))
         contribution = finds.there.transformed(self.local.triangle[which])
@@ -162,6 +220,7 @@ class Convoy:
             )  # fmt: skip
         reference = reference_nodes(finds.nodes)
         assert reference is not None
+        reference = max(reference, least)
         step, has_maximum, by_reference = self._step_by(finds, reference, q)
         gain = 0.5 * dot(by_reference.gradients, step)
         ratio = np.full((count, width), np.nan)
@@ -212,31 +271,44 @@ class Convoy:
 
     def _trusted(self, judged: Judged) -> Mask:
         """Return which leave no doubt, so that there is nothing to walk for."""
-        strategy, which = self.strategy, judged.finds.which
-        trusted = ~(
+        trusted, unequal = ~self._doubted(judged), self._unequal(judged)
+        if self.local.free and (unequal & trusted).any():
+            some = np.flatnonzero(unequal & trusted)
+            trusted[some] = self._probe_confirms(judged.finds.take(some))
+        return trusted
+
+    def _doubted(self, judged: Judged) -> Mask:
+        """Return where the data, the place or the verdict leave doubt."""
+        strategy, which, local = self.strategy, judged.finds.which, self.local
+        few = local.mixed[which] < strategy.few_mixed_groups
+        small = local.n[which] <= strategy.few_rows
+        doubted = (
             (judged.finds.tau > strategy.large_tau)
-            | (
-                (self.local.mixed[which] < strategy.few_mixed_groups)
-                & (self.local.least[which] < strategy.enough_information)
-            )
-            | (
-                (self.local.n[which] <= strategy.few_rows)
-                & (self.local.information[which] < strategy.near_separation)
-            )
+            | (few & (local.least[which] < strategy.enough_information))
+            | (small & (local.information[which] < strategy.near_separation))
             | ~judged.has_maximum
             | (judged.below_zero > 0.0)
         )
         if judged.step.shape[1]:
             far = np.abs(judged.step).max(axis=1) > strategy.far_by_reference
-            for i in np.flatnonzero(trusted & far).tolist():
-                trusted[i] = judged.verdict(i).is_doubtful
-        unequal = self.local.most[which] >= np.maximum(
-            strategy.telling, strategy.unequal * self.local.least[which]
-        )
-        if self.local.free and (unequal & trusted).any():
-            some = np.flatnonzero(unequal & trusted)
-            trusted[some] = self._probe_confirms(judged.finds.take(some))
-        return trusted
+            for i in np.flatnonzero(~doubted & far).tolist():
+                doubted[i] = not judged.verdict(i).is_doubtful
+        return np.asarray(doubted)
+
+    def _unequal(self, judged: Judged) -> Mask:
+        """Return where some groups tell so much more than others that they may disagree."""
+        strategy, which = self.strategy, judged.finds.which
+        enough = np.maximum(strategy.telling, strategy.unequal * self.local.least[which])
+        return np.asarray(self.local.most[which] >= enough)
+
+    def _nodes_of_walk(self, judged: Judged) -> NDArray[np.int64]:
+        """Return with how many nodes to walk over tau, where there is doubt."""
+        own = judged.finds.nodes
+        few = max(self.strategy.rule_for_unequal, own)
+        least = reference_nodes(own) or own
+        rows = self.local.n[judged.finds.which].tolist()
+        many = np.array([max(nodes_of_walk(self.strategy, n), least) for n in rows], np.int64)
+        return np.where(self._doubted(judged), many, few)
 
     def _probe_confirms(self, finds: Finds) -> Mask:
         """Return for which one quick look along tau sees the maximum found, and no other."""
@@ -303,5 +375,10 @@ class Convoy:
                 chosen = waiting[apart <= 0.5 * self.strategy.enough]
             waiting = np.setdiff1d(waiting, chosen)
             if chosen.size:
-                result.append(self._judge(self.local.from_finds(finds.take(chosen), nodes)))
+                result.append(self._judge(self._next(finds.take(chosen), nodes)))
         return result
+
+    def _next(self, finds: Finds, nodes: int) -> Finds:
+        """Return the maxima of a rule with more nodes, from those of one with fewer."""
+        start = finds.coefficients(self.local.p)
+        return self.local.from_start(finds.which, start, finds.tau, nodes, Stage.MORE_NODES)

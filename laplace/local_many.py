@@ -317,13 +317,22 @@ class LocalSearches:
 
         return self._maximise(which, nodes, np.column_stack([coefficients, np.log(taus)]), stop)
 
-    def from_finds(self, finds: Finds, nodes: int) -> Finds:
-        """Return the maxima of another rule to which those of one lead, where tau is above zero."""
-        which, start = finds.which, finds.coefficients(self.p)
+    def from_start(self, which: Which, start: Array, tau: Array, nodes: int, stage: Stage) -> Finds:
+        """Return the maxima to which starts lead."""
         if not self.free:
-            return self._at_fixed_tau(which, start, finds.tau, nodes, Stage.MORE_NODES)
-        ends = self.search(which, nodes, start, finds.tau)
-        return self._found(which, nodes, ends, Stage.MORE_NODES)
+            return self._at_fixed_tau(which, start, tau, nodes, stage)
+        return self._found(which, nodes, self.search(which, nodes, start, tau), stage)
+
+    def moved(self, which: Which, coefficients: Array, tau: Array, to: Array) -> Array:
+        """Return about what the best coefficients at another tau are."""
+        factor, shift = self._attenuation(tau)
+        zero = self._zero[which]
+        without = zero + factor * (coefficients - zero) + shift * self._one[which]
+        return self._to(which, without, to)
+
+    def has_plain(self, which: Which) -> NDArray[np.bool_]:
+        """Return where the fit without random intercepts was made."""
+        return np.asarray(self._place[which] >= 0)
 
     def _found(self, which: Which, nodes: int, ends: Ends, stage: Stage) -> Finds:
         """Return the maxima over both at which searches ended."""

@@ -38,9 +38,9 @@ StopEach = Callable[[Which, Array, Stacked], NDArray[np.int64]]
 # depends on the order of the steps, and the search is given up.
 DECREMENT_SURE = 1e-18
 
-# How a search ended: at a maximum; not at one, and its caller has to look by other means; or by
-# what `stop` returned, a number above these.
-MAXIMUM, GIVEN_UP = -1, -2
+# How a search ended: at a maximum; not at one, and its caller has to look by other means; after the
+# last step; or by what `stop` returned, a number above these.
+MAXIMUM, GIVEN_UP, TOO_LONG = -1, -2, -3
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class Ends:
     there : Stacked
         What was evaluated there.
     ending : ndarray of int, shape (k,)
-        `MAXIMUM`, `GIVEN_UP`, or what `stop` returned.
+        `MAXIMUM`, `GIVEN_UP`, `TOO_LONG`, or what `stop` returned.
     iterations : ndarray of int, shape (k,)
         Numbers of Newton steps.
     evaluations : ndarray of int, shape (k,)
@@ -91,6 +91,7 @@ def maximise_each(
     stop: StopEach | None = None,
     max_iterations: int = 100,
     tolerance: float = DECREMENT_TOLERANCE,
+    there: Stacked | None = None,
 ) -> Ends:
     """Maximise many smooth functions; see `laplace.newton.maximise`.
 
@@ -107,10 +108,13 @@ def maximise_each(
         a number above zero for those that are to stop.
     max_iterations, tolerance
         As in `laplace.newton.maximise`.
+    there : Stacked, optional
+        What `evaluate` returns at the first parameters, where it is known; it is written to.
     """
     theta = np.array(starts, dtype=float)
     count = len(theta)
-    there = evaluate(np.arange(count), theta)
+    if there is None:
+        there = evaluate(np.arange(count), theta)
     ending = np.zeros(count, np.int64)
     iterations = np.zeros(count, np.int64)
     evaluations = np.ones(count, np.int64)
@@ -148,7 +152,7 @@ def maximise_each(
             ending[active] += reason
         going = ending[active] == 0
         if iteration == max_iterations:
-            ending[active[going]] = GIVEN_UP
+            ending[active[going]] = TOO_LONG
             break
         active, step, decrement = active[going], step[going], decrement[going]
         concave, at = concave[going], at.take(going)

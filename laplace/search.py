@@ -66,6 +66,11 @@ from laplace.verdict import REFERENCE_NODES, FurtherMaximum, Verdict, apart, jud
 
 # Of an orthogonal column, whose mean square is one: no walk goes beyond.
 LARGEST_COEFFICIENT = 1e3
+# Newton decrement at which the maximum over the coefficients is near enough, on the walk.
+TOLERANCE_OF_WALK = 1e-4
+# A maximum of the walk is that of a candidate when log tau differs by less; two searches with the
+# same rule ended at the same maximum when log tau, and the log-likelihood, do.
+SAME_PEAK, SAME_LOG_TAU, SAME_VALUE = 0.5, 1e-4, 1e-6
 # And no quick look goes further than this from one tau to the next.
 LONGEST_PROBE = 2.0
 
@@ -376,8 +381,7 @@ class Search:
 
     def _reference_rule(self) -> int:
         """Return the number of nodes of a walk where there is doubt."""
-        n = self.problem.census.n
-        return next(k for rows, k in self.strategy.reference_rules if n <= rows)
+        return nodes_of_walk(self.strategy, self.problem.census.n)
 
     def _taus(self) -> Array:
         """Return the values of tau of the walk."""
@@ -406,7 +410,7 @@ class Search:
                 start = moved
             before = float(tau)
             found: Maximum = maximise(
-                evaluate, start, max_iterations=strategy.steps_of_walk, tolerance=1e-4
+                evaluate, start, max_iterations=strategy.steps_of_walk, tolerance=TOLERANCE_OF_WALK
             )
             at = found.contribution
             assert isinstance(at, Profiled)  # which is what `evaluate` returns
@@ -456,7 +460,7 @@ class Search:
         tau = candidate.found.tau
         if tau == 0.0 or peak.tau == 0.0:
             return tau == peak.tau
-        return bool(abs(np.log(tau / peak.tau)) < 0.5)
+        return bool(abs(np.log(tau / peak.tau)) < SAME_PEAK)
 
     # more nodes ---------------------------------------------------------------------------------
 
@@ -501,6 +505,11 @@ class Search:
         return rules[-1] if rules else None
 
 
+def nodes_of_walk(strategy: Strategy, rows: int) -> int:
+    """Return the number of nodes of a walk where there is doubt, for so many rows."""
+    return next(k for most, k in strategy.reference_rules if rows <= most)
+
+
 def walked_taus(first: float, last: float, ratio: float) -> Array:
     """Return values of tau from the first to the last, at most so many times apart."""
     steps = max(1, int(np.ceil(np.log(last / first) / np.log(ratio))))
@@ -541,4 +550,5 @@ def _same(one: Found, two: Found) -> bool:
         return False
     if one.tau == 0.0 or two.tau == 0.0:
         return one.tau == two.tau
-    return bool(abs(np.log(one.tau / two.tau)) < 1e-4 and abs(one.value - two.value) < 1e-6)
+    near = abs(np.log(one.tau / two.tau)) < SAME_LOG_TAU
+    return bool(near and abs(one.value - two.value) < SAME_VALUE)

@@ -32,6 +32,7 @@ FLOORS = {
             "search",
             "finds",
             "local_many",
+            "walks",
             "convoy",
             "parameters",
             "profile",
