@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ MOST_NUMBERS = 2_000_000
 # The arguments of `fit` that describe rows, and those that say what is asked of them.
 OF_ROWS = ("y", "X", "groups", "family", "trials", "offset", "names")
 OF_SEARCH = ("nodes", "tau", "penalty", "strength")
+# With any other argument of `fit` that is not at its default a design is fitted by itself.
+DEFAULTS = {name: of.default for name, of in signature(fit).parameters.items()}
 
 
 def fit_many(
@@ -224,10 +227,8 @@ def _wanted(designs: Sequence[Any], options: Mapping[str, Any]) -> Iterator[Want
                 continue
             if alone or shared is None:
                 asked = checked(both.get("nodes", AUTO), *(both.get(k) for k in OF_SEARCH[1:]))
-                if any(
-                    both[name] is not None and both[name] is not False
-                    for name in both.keys() - set(OF_ROWS) - set(OF_SEARCH)
-                ):
+                others = both.keys() - set(OF_ROWS) - set(OF_SEARCH)
+                if any(name not in DEFAULTS or both[name] is not DEFAULTS[name] for name in others):
                     continue
                 shared = None if alone else asked
             else:

@@ -144,8 +144,9 @@ class Convoy:
                 note(further)
                 waiting.append((further, True))
         ended_at: list[list[tuple[Judged, int]] | None] = [None] * len(self.local.problems)
-        for k in np.concatenate(done).tolist():
-            ended_at[k] = compared[k]
+        for which in done:
+            for k in which.tolist():
+                ended_at[k] = compared[k]
         return ended_at
 
     def _result(self, k: int, compared: list[tuple[Judged, int]], rules: tuple[int, ...]) -> Result:
