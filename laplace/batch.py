@@ -28,7 +28,9 @@ from laplace.verdict import reference_nodes
 # What a design may refuse, and what `errors="return"` returns.
 REFUSALS = (TypeError, ValueError, ArithmeticError)
 # Designs are taken up to so many at a time, and up to so many numbers in X: these stay in a cache.
+# Where processes share them, parts are smaller, so that none has nothing to do.
 MOST_DESIGNS = 256
+MOST_DESIGNS_OF_A_PROCESS = 64
 MOST_NUMBERS = 2_000_000
 # The arguments of `fit` that describe rows, and those that say what is asked of them.
 OF_ROWS = ("y", "X", "groups", "family", "trials", "offset", "names")
@@ -98,7 +100,8 @@ def fit_many(
     count = len(designs) if isinstance(designs, Sized) else None
     results: list[Fit | Exception] = []
     with progress_bar(flag("progress", progress), count) as advance:
-        for part in each_part(fit_part, _parts(designs), processes, options):
+        most = MOST_DESIGNS if processes == 1 else MOST_DESIGNS_OF_A_PROCESS
+        for part in each_part(fit_part, _parts(designs, most), processes, options):
             if errors == "raise":
                 for found in part:
                     if isinstance(found, Exception):
@@ -108,7 +111,7 @@ def fit_many(
     return results
 
 
-def _parts(designs: Iterable[Any]) -> Iterator[list[Any]]:
+def _parts(designs: Iterable[Any], most: int) -> Iterator[list[Any]]:
     """Take designs as many at a time as are searched together."""
     part: list[Any] = []
     numbers = 0
@@ -119,7 +122,7 @@ def _parts(designs: Iterable[Any]) -> Iterator[list[Any]]:
             numbers += np.size(X)
         except Exception:  # a design that is none is refused later, in words
             continue
-        if len(part) >= MOST_DESIGNS or numbers >= MOST_NUMBERS:
+        if len(part) >= most or numbers >= MOST_NUMBERS:
             yield part
             part, numbers = [], 0
     if part:

@@ -205,6 +205,7 @@ def test_the_same_bits_for_any_number_of_workers_and_parts(monkeypatch) -> None:
     bag = [*_regular(6), *DESIGNS, SEPARATED]
     once = [_bits(fit) for fit in laplace.fit_many(bag, errors="return")]
     monkeypatch.setattr(batch, "MOST_DESIGNS", 5)
+    monkeypatch.setattr(batch, "MOST_DESIGNS_OF_A_PROCESS", 7)
     assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return")] == once
     assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return", workers=2)] == once
 
