@@ -50,3 +50,36 @@ def test_other_families(benchmark: Any, family: str) -> None:
     trials = 1 if family == "binomial" else None
     found = benchmark(laplace.fit, y, X, groups, family=family, trials=trials, nodes=1)
     assert found.converged
+
+
+SIZES = {"500": 500, "30": 30}
+
+
+@pytest.mark.parametrize("rows", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("together", [True, False], ids=["together", "one by one"])
+def test_many_fits_of_two_sites(benchmark: Any, rows: int, together: bool) -> None:
+    """The convoy, and a loop over the same data: two sites, ten columns, tau estimated."""
+    beta = np.append(-0.5, np.full(9, 0.3))
+    designs = [
+        laplace.simulate.random_intercepts([rows] * 2, beta, 1.0, seed=seed) for seed in range(100)
+    ]
+    if rows < 100:  # what is separated, or needs a walk over tau, is another matter
+        fits = laplace.fit_many(designs, nodes=1, errors="return")
+        designs = [
+            data
+            for data, fit in zip(designs, fits, strict=True)
+            if isinstance(fit, laplace.Fit) and fit.evaluations < 30
+        ]
+
+    def fit() -> list[Any]:
+        if together:
+            return laplace.fit_many(designs, nodes=1)
+        return [laplace.fit(*data, nodes=1) for data in designs]
+
+    assert all(one.converged for one in benchmark(fit))
+
+
+@pytest.mark.parametrize("nodes", [1, 5])
+def test_bootstrap(benchmark: Any, nodes: int) -> None:
+    fit = laplace.fit(*PUBLISHED_SIZE.draw(seed=1), nodes=nodes)
+    assert benchmark(fit.bootstrap, 100).replicates == 100

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from laplace.arguments import Array, listed, quoted, shown
-from laplace.questions import Census, View
+from laplace.matrices import diagonals, factors
+from laplace.questions import ALL, Census, View
 from laplace.sites import Sites
 
 # A column is called a combination of others when this little of its length is its own.
@@ -108,6 +110,33 @@ def orthogonal(sites: Sites, census: Census, rows: View) -> Basis:
         f"{listed(clauses, '; ', '; and {} more')}; "
         f"leave out {quoted([names[j] for j in dependent])}"
     )
+
+
+def orthogonal_each(grams: Array, rows: Sequence[int]) -> list[Basis | None]:
+    """Return the bases of the columns of many data sets, as `orthogonal` does.
+
+    Parameters
+    ----------
+    grams : ndarray of shape (k, p, p)
+        X'X of each, whose squares have lost no digits.
+    rows : sequence of int
+        Their numbers of rows.
+
+    Returns
+    -------
+    list of Basis
+        None where X'X alone does not tell it well.
+    """
+    n = np.asarray(rows)[:, None]
+    root = np.sqrt(n)
+    scale = np.sqrt(diagonals(grams) / n) * root
+    lower = factors(grams / (scale[:, :, None] * scale[:, None, :]))
+    enough = diagonals(lower).min(axis=1) > OWN_OF_GRAM
+    triangles = lower.transpose(0, 2, 1) * scale[:, None, :] / root[:, :, None]
+    return [
+        Basis(triangle, ALL, computed=False) if told else None
+        for triangle, told in zip(triangles, enough.tolist(), strict=True)
+    ]
 
 
 def with_log_tau(matrix: Array) -> Array:

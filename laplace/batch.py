@@ -1,19 +1,57 @@
-"""Many fits in one call."""
+"""Many fits in one call, and what they are for: the bootstrap, which is attached to `Fit` here."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
-from laplace.fit import ApproximationWarning, ConvergenceWarning, fit
+import numpy as np
+
+from laplace.arguments import flag
+from laplace.basis import orthogonal_each
+from laplace.bootstrap import bootstrap, simulated_test
+from laplace.convoy import Convoy, may_join
+from laplace.fit import AUTO, ApproximationWarning, ConvergenceWarning, Options, checked, fit
+from laplace.intake import TakenIn, is_plain, take_in
+from laplace.objective import Problem, problem_of
+from laplace.parallel import check_workers, each_part, progress_bar
+from laplace.questions import AskAt, AskCensus
 from laplace.result import Fit
+from laplace.site import Site
+from laplace.sites import Sites
+from laplace.stack import Stack
+from laplace.verdict import reference_nodes
+
+# What a design may refuse, and what `errors="return"` returns.
+REFUSALS = (TypeError, ValueError, ArithmeticError)
+# Designs are taken up to so many at a time, and up to so many numbers in X: these stay in a cache.
+# Where processes share them, parts are smaller, so that none has nothing to do.
+MOST_DESIGNS = 256
+MOST_DESIGNS_OF_A_PROCESS = 64
+MOST_NUMBERS = 2_000_000
+# The arguments of `fit` that describe rows, and those that say what is asked of them.
+OF_ROWS = ("y", "X", "groups", "family", "trials", "offset", "names")
+OF_SEARCH = ("nodes", "tau", "penalty", "strength")
+# With any other argument of `fit` that is not at its default a design is fitted by itself.
+DEFAULTS = {name: of.default for name, of in signature(fit).parameters.items()}
 
 
 def fit_many(
-    designs: Iterable[Any], *, workers: int = 1, errors: str = "raise", **options: Any
-) -> list[Fit | ValueError]:
+    designs: Iterable[Any],
+    *,
+    workers: int = 1,
+    errors: str = "raise",
+    progress: bool = False,
+    **options: Any,
+) -> list[Fit | Exception]:
     """Fit the same model to many sets of rows.
+
+    The results are those of `fit`. Data sets with as many columns are searched together, each by
+    the same stages as alone, in compiled calls that evaluate all of them; those that leave any
+    doubt go on by themselves. What is found for one does not depend on the others.
 
     Parameters
     ----------
@@ -22,10 +60,13 @@ def fit_many(
         arguments of `fit`.
     workers : int
         Processes to share the work between; -1 is one a core. More than one needs joblib, takes a
-        second or two to start, and is worth it from about a thousand fits on.
+        second or two to start, and is worth it from some thousands of fits on; a single process
+        uses several threads for what is compiled.
     errors : {"raise", "return"}
-        What to do with data that `fit` refuses, as those that are separated: raise its error; or
-        put the error in the list, in the place of the fit.
+        What to do with data that `fit` refuses, as those that are separated: raise the error of the
+        first; or put the error in the list, in the place of the fit, whatever its type.
+    progress : bool
+        Whether to show a progress bar, which needs tqdm.
     **options
         Further arguments of `fit`, the same for all.
 
@@ -39,7 +80,9 @@ def fit_many(
     Raises
     ------
     TypeError, ValueError
-        As `fit` does; and if `errors` is not one of the above, or a design is not.
+        As `fit` does; and if an argument is not one of the above, or a design is not.
+    ImportError
+        If joblib or tqdm is needed and not installed.
 
     Examples
     --------
@@ -51,37 +94,226 @@ def fit_many(
     """
     if errors not in ("raise", "return"):
         raise ValueError(f"errors must be 'raise' or 'return', got {errors!r}")
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers == 0 or workers < -1:
-        raise ValueError(f"workers must be a number of processes, or -1, got {workers!r}")
+    processes = check_workers(workers)
     if not isinstance(designs, Iterable):
         raise TypeError(f"designs must be a list of designs, got {type(designs).__name__}")
-    if workers == 1:
-        return [_fit_one(design, errors, options) for design in designs]
-    from joblib import Parallel, delayed
+    count = len(designs) if isinstance(designs, Sized) else None
+    results: list[Fit | Exception] = []
+    with progress_bar(flag("progress", progress), count) as advance:
+        most = MOST_DESIGNS if processes == 1 else MOST_DESIGNS_OF_A_PROCESS
+        for part in each_part(fit_part, _parts(designs, most), processes, options):
+            if errors == "raise":
+                for found in part:
+                    if isinstance(found, Exception):
+                        raise found
+            results += part
+            advance(len(part))
+    return results
 
-    run = Parallel(n_jobs=workers)
-    return list(run(delayed(_fit_one)(design, errors, options) for design in designs))
 
-
-def _fit_one(design: Any, errors: str, options: Mapping[str, Any]) -> Fit | ValueError:
-    """Fit one design, or return why not."""
-    if isinstance(design, Mapping):
-        arguments: Mapping[str, Any] = design
-    else:
+def _parts(designs: Iterable[Any], most: int) -> Iterator[list[Any]]:
+    """Take designs as many at a time as are searched together."""
+    part: list[Any] = []
+    numbers = 0
+    for design in designs:
+        part.append(design)
         try:
-            y, X, groups = design
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"designs must hold (y, X, groups) or mappings of arguments of fit, got "
-                f"{type(design).__name__}"
-            ) from None
-        arguments = {"y": y, "X": X, "groups": groups}
+            X = design["X"] if isinstance(design, Mapping) else design[1]
+            numbers += np.size(X)
+        except Exception:  # a design that is none is refused later, in words
+            continue
+        if len(part) >= most or numbers >= MOST_NUMBERS:
+            yield part
+            part, numbers = [], 0
+    if part:
+        yield part
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A design that may be searched together with others.
+
+    Attributes
+    ----------
+    place : int
+        Which design it is.
+    site, problem : Site, Problem
+        Its rows, and what they pose.
+    rules : tuple of int
+        The numbers of nodes to try.
+    stack, of_stack : Stack or None, int
+        Where its rows are with those of others, if they are, and which of them it is.
+    """
+
+    place: int
+    site: Site
+    problem: Problem
+    rules: tuple[int, ...]
+    stack: Stack | None = None
+    of_stack: int = -1
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What those have in common that are searched together."""
+        tau, X = self.problem.tau, self.site.data.X
+        return X.shape[1], X.dtype, self.rules, tau is None, tau == 0.0, self.problem.family.name
+
+
+def fit_part(designs: Sequence[Any], options: Mapping[str, Any]) -> list[Fit | Exception]:
+    """Fit some designs, those together that may be; return the fits, and why others are refused."""
+    results: list[Fit | Exception | None] = [None] * len(designs)
+    together: dict[tuple[Any, ...], list[Prepared]] = {}
+    for one in _prepared(designs, options):
+        together.setdefault(one.kind, []).append(one)
+    for prepared in together.values():
+        for one, found in zip(prepared, search_together(prepared), strict=True):
+            results[one.place] = found
+    return [
+        _fit_one(design, options) if found is None else found
+        for design, found in zip(designs, results, strict=True)
+    ]
+
+
+def search_together(prepared: Sequence[Prepared]) -> list[Fit | None]:
+    """Search designs of one kind; None for those that have to be searched alone."""
+    stack = prepared[0].stack
+    if stack is not None and all(one.stack is stack for one in prepared):
+        stack = stack.take(np.array([one.of_stack for one in prepared]))
+    else:
+        stack = Stack.of([one.site.data for one in prepared])
+    convoy = Convoy([one.problem for one in prepared], stack)
+    fits: list[Fit | None] = []
+    for one, result, evaluations in zip(
+        prepared, convoy.run(prepared[0].rules), convoy.evaluations.tolist(), strict=True
+    ):
+        if result is None:
+            fits.append(None)
+            continue
+        sites = one.problem.sites
+        sites.note(AskAt, result.candidate.estimate.contribution, evaluations)
+        fits.append(Fit.of(result, evaluations, one.site))
+    return fits
+
+
+def _arguments(design: Any) -> Mapping[str, Any]:
+    """Return a design as arguments of `fit`."""
+    if isinstance(design, Mapping):
+        return design
+    try:
+        y, X, groups = design
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"designs must hold (y, X, groups) or mappings of arguments of fit, got "
+            f"{type(design).__name__}"
+        ) from None
+    return {"y": y, "X": X, "groups": groups}
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What a design asks for: its rows, as arguments of `fit`, and how they are to be searched."""
+
+    place: int
+    rows: Mapping[str, Any]
+    options: Options
+
+
+def _wanted(designs: Sequence[Any], options: Mapping[str, Any]) -> Iterator[Wanted]:
+    """Read designs; those are left out that are refused, or ask for what is searched alone."""
+    shared: Options | None = None
+    for place, design in enumerate(designs):
+        try:
+            rows = _arguments(design)
+            alone = isinstance(design, Mapping)
+            both = {**rows, **options} if alone or shared is None else options
+            if len(rows.keys() & options.keys()):
+                continue
+            if alone or shared is None:
+                asked = checked(both.get("nodes", AUTO), *(both.get(k) for k in OF_SEARCH[1:]))
+                others = both.keys() - set(OF_ROWS) - set(OF_SEARCH)
+                if any(name not in DEFAULTS or both[name] is not DEFAULTS[name] for name in others):
+                    continue
+                shared = None if alone else asked
+            else:
+                asked = shared
+        except REFUSALS:
+            continue
+        searched_alone = asked.penalty is not None or asked.reml
+        if not searched_alone and reference_nodes(asked.rules[0]) is not None:
+            every = {**rows, **{name: options[name] for name in OF_ROWS if name in options}}
+            yield Wanted(place, {k: every[k] for k in OF_ROWS if k in every}, asked)
+
+
+def _prepared(designs: Sequence[Any], options: Mapping[str, Any]) -> list[Prepared]:
+    """Check designs; those are left out that cannot be searched with others, or are refused."""
+    plain: dict[int, list[Wanted]] = {}
+    found: list[Prepared] = []
+    alone: list[Wanted] = []
+    for wanted in _wanted(designs, options):
+        if is_plain(wanted.rows):
+            plain.setdefault(wanted.rows["X"].shape[1], []).append(wanted)
+        else:
+            alone.append(wanted)
+    for some in plain.values():
+        try:
+            taken = take_in([wanted.rows for wanted in some])
+        except REFUSALS:  # names that are wrong, for one
+            alone += some
+            continue
+        for k, (wanted, problem) in enumerate(zip(some, _problems(taken, some), strict=True)):
+            site = taken.sites[k]
+            if problem is None or site is None:
+                alone.append(wanted)
+            elif may_join(problem):
+                found.append(
+                    Prepared(wanted.place, site, problem, wanted.options.rules, taken.stack, k)
+                )
+    for wanted in alone:
+        try:
+            site = Site.from_arrays(**wanted.rows)
+            sites = Sites([site])
+            census, tau = sites.census(), wanted.options.tau
+            problem = problem_of(sites, census, tau, None, None)
+        except REFUSALS:
+            continue
+        if site.data.weights is not None:
+            continue
+        if may_join(problem) and (tau is not None or "tau" not in census.names):
+            found.append(Prepared(wanted.place, site, problem, wanted.options.rules))
+    return found
+
+
+def _problems(taken: TakenIn, some: Sequence[Wanted]) -> list[Problem | None]:
+    """Return the problems that data sets pose; None where a closer look is needed."""
+    problems: list[Problem | None] = [None] * len(some)
+    known = {k: census for k, census in enumerate(taken.censuses) if census is not None}
+    if not known:
+        return problems
+    grams = np.array([census.gram for census in known.values()])
+    bases = orthogonal_each(grams, [census.n for census in known.values()])
+    for (k, census), basis in zip(known.items(), bases, strict=True):
+        tau = some[k].options.tau
+        if basis is None or (
+            tau is None and (census.m < 2 or census.m == census.n or "tau" in census.names)
+        ):
+            continue
+        sites = Sites([taken.sites[k]])
+        sites.note(AskCensus, census, 1)
+        problems[k] = Problem(sites, census, basis, tau, None)
+    return problems
+
+
+def _fit_one(design: Any, options: Mapping[str, Any]) -> Fit | Exception:
+    """Fit one design, or return why not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", ApproximationWarning)
         try:
-            return fit(**arguments, **options)
-        except ValueError as error:
-            if errors == "raise":
-                raise
+            return fit(**_arguments(design), **options)
+        except REFUSALS as error:
             return error
+
+
+# Attached here, so that the result of a fit need not know of the doors.
+Fit.bootstrap = bootstrap
+Fit._simulated_test = staticmethod(simulated_test)

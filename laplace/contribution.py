@@ -127,4 +127,59 @@ class AtZero(Contribution):
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    r"""Contributions of many data sets, one after the other, of as many parameters.
+
+    Attributes
+    ----------
+    values : ndarray of shape (k,)
+        Log-likelihoods.
+    gradients : ndarray of shape (k, q)
+        Gradients.
+    hessians : ndarray of shape (k, q, q)
+        Second derivatives.
+    spread : ndarray of shape (k, 4) or None
+        Without random intercepts, slope, squares, least and most, as in `AtZero`.
+    """
+
+    values: Array
+    gradients: Array
+    hessians: Array
+    spread: Array | None = None
+
+    def transformed(self, jacobians: Array) -> Stacked:
+        """Return the same values as functions of other parameters, as `Contribution` does.
+
+        Parameters
+        ----------
+        jacobians : ndarray of shape (k, q, q)
+            Constant derivatives of these parameters in the others.
+        """
+        turned = jacobians.transpose(0, 2, 1)
+        return Stacked(
+            self.values,
+            (turned @ self.gradients[:, :, None])[:, :, 0],
+            turned @ self.hessians @ jacobians,
+            self.spread,
+        )
+
+    def of_coefficients(self) -> Stacked:
+        """Return it as a function of all parameters but the last, which is log tau."""
+        return Stacked(self.values, self.gradients[:, :-1], self.hessians[:, :-1, :-1], self.spread)
+
+    def take(self, which: Any) -> Stacked:
+        """Return some of them."""
+        spread = None if self.spread is None else self.spread[which]
+        return Stacked(self.values[which], self.gradients[which], self.hessians[which], spread)
+
+    def put(self, which: Any, other: Stacked) -> None:
+        """Set some of them, in place."""
+        self.values[which] = other.values
+        self.gradients[which] = other.gradients
+        self.hessians[which] = other.hessians
+        if self.spread is not None:
+            self.spread[which] = other.spread
+
+
 Evaluate = Callable[[Array], Contribution]

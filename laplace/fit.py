@@ -285,7 +285,7 @@ class Options(NamedTuple):
     reml: bool
 
 
-def checked(nodes: Any, tau: Any, penalty: Any, strength: Any, reml: Any) -> Options:
+def checked(nodes: Any, tau: Any, penalty: Any, strength: Any, reml: Any = False) -> Options:
     """Return what was asked for, or say what is wrong with it."""
     if isinstance(nodes, str) and nodes != AUTO:
         raise TypeError(f"nodes must be a whole number or {AUTO!r}, got {nodes!r}")

@@ -300,6 +300,10 @@ class GroupedData:
         rows = read_only(np.ascontiguousarray(X, dtype=float))
         return replace(self, X=rows, columns=Columns.of(self.plan, rows))
 
+    def with_outcomes(self, y: Array) -> GroupedData:
+        """Return the same rows with other outcomes, which the family has."""
+        return replace(self, y=read_only(np.ascontiguousarray(y, dtype=float)))
+
     def some(self, groups: NDArray[np.intp], rows: int) -> GroupedData:
         """Return some groups with at most so many of their rows each, evenly spaced."""
         sizes = np.minimum(self.sizes[groups], rows)

@@ -890,7 +890,7 @@ def _nodes_of_group(
     trials: Any,
     first: int,
     rows: int,
-    row_of_X: int,
+    x_row: int,
     p: int,
     tau: float,
     centre: float,
@@ -925,7 +925,7 @@ def _nodes_of_group(
     for c in range(0, rows, CHUNK):
         size = min(CHUNK, rows - c)
         if not loaded:
-            _load(X, row_of_X + c, size, XT)
+            _load(X, x_row + c, size, XT)
         at, together = first + c, CHUNK // size
         for k_0 in range(0, nodes, together):
             count = min(together, nodes - k_0)
@@ -1226,16 +1226,20 @@ def evaluate_without(
     starts, X, y, offset, trials, poisson = data
     values, gradients, hessians = sums
     p = len(beta)
-    scores, information = np.empty(CHUNK), np.empty(CHUNK)
-    XT = np.zeros((p + (p & 1), CHUNK))
+    most_rows = 1
+    for b in range(slabs[first_slab], slabs[last_slab]):
+        most_rows = max(most_rows, starts[blocks[b + 1]] - starts[blocks[b]])
+    chunk = min(most_rows, CHUNK)
+    scores, information = np.empty(chunk), np.empty(chunk)
+    XT = np.zeros((p + (p & 1), chunk))
     eta, log_f, r, b_2, w = (
-        np.empty(CHUNK),
-        np.empty(CHUNK),
-        np.empty(CHUNK),
-        np.empty(CHUNK),
-        np.empty(CHUNK),
+        np.empty(chunk),
+        np.empty(chunk),
+        np.empty(chunk),
+        np.empty(chunk),
+        np.empty(chunk),
     )
-    left, right, zeros, ones = np.empty(CHUNK), np.empty(CHUNK), np.zeros(0), np.ones(CHUNK)
+    left, right, zeros, ones = np.empty(chunk), np.empty(chunk), np.zeros(0), np.ones(chunk)
     for slab in range(first_slab, last_slab):
         value = 0.0
         slope, squares, least, most = 0.0, 0.0, np.inf, -np.inf
@@ -1297,8 +1301,10 @@ def look_through(
     A NaN or an infinity anywhere makes an entry of the sum's diagonal NaN or infinite.
     """
     p = X.shape[1]
-    XT = np.zeros((p + (p & 1), CHUNK))
-    w, left, right = np.ones(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    rows = starts[blocks[slabs[last_slab]]] - starts[blocks[slabs[first_slab]]]
+    chunk = max(min(rows, CHUNK), 1)
+    XT = np.zeros((p + (p & 1), chunk))
+    w, left, right = np.ones(chunk), np.empty(chunk), np.empty(chunk)
     for slab in range(first_slab, last_slab):
         cross = np.zeros((p + (p & 1), p + (p & 1)))
         total = np.zeros(p)
@@ -1344,3 +1350,187 @@ def pack(starts: Any) -> Any:
     blocks[count] = first
     blocks[count + 1] = m
     return blocks[: count + 2].copy()
+
+
+# Many data sets, each at its own parameters -------------------------------------------------------
+
+
+class Places(NamedTuple):
+    """Where each of D data sets lies in arrays that hold the rows of all; shape (D,) each.
+
+    Attributes
+    ----------
+    row, x_row : ndarray of int
+        First row of the outcomes, and of X: the same X may serve many outcomes.
+    rows : ndarray of int
+        Number of rows.
+    with_offset, with_trials : ndarray of int
+        How many of them have an offset, and trials: all or none.
+    start, groups : ndarray of int
+        Where the first rows of its groups begin, and how many groups there are.
+    slab, slabs, block, blocks : ndarray of int
+        The same for its slabs and its blocks.
+    """
+
+    row: Any
+    x_row: Any
+    rows: Any
+    with_offset: Any
+    with_trials: Any
+    start: Any
+    groups: Any
+    slab: Any
+    slabs: Any
+    block: Any
+    blocks: Any
+
+
+class Together(NamedTuple):
+    """The rows of many data sets with as many columns, one after the other.
+
+    Attributes
+    ----------
+    places : Places
+        Where each lies.
+    starts, slabs, blocks : ndarray of int
+        As in `Rows` and in `evaluate`, counted from the first of each data set.
+    X, y, offset, trials : ndarray
+        Their rows.
+    poisson : ndarray of bool
+        Whether the outcomes of each are counts without a bound.
+    """
+
+    places: Places
+    starts: Any
+    slabs: Any
+    blocks: Any
+    X: Any
+    y: Any
+    offset: Any
+    trials: Any
+    poisson: Any
+
+
+@_exact
+def _rows_of(d: int, together: Together) -> Any:
+    """Return the slabs, the blocks and the rows of a data set."""
+    at = together.places
+    start, slab, block, row, x = at.start[d], at.slab[d], at.block[d], at.row[d], at.x_row[d]
+    rows = Rows(
+        together.starts[start : start + at.groups[d] + 1],
+        together.X[x : x + at.rows[d]],
+        together.y[row : row + at.rows[d]],
+        together.offset[row : row + at.with_offset[d]],
+        together.trials[row : row + at.with_trials[d]],
+        together.poisson[d],
+    )
+    return (
+        together.slabs[slab : slab + at.slabs[d] + 1],
+        together.blocks[block : block + at.blocks[d] + 1],
+        rows,
+    )
+
+
+@_exact
+def _add_slabs(count: int, parts: Sums, i: int, sums: Sums) -> None:
+    """Add the sums of the slabs of a data set in their order."""
+    q = parts.gradients.shape[1]
+    for slab in range(count):
+        sums.values[i] += parts.values[slab]
+        for k in range(q):
+            sums.gradients[i, k] += parts.gradients[slab, k]
+            for h in range(q):
+                sums.hessians[i, k, h] += parts.hessians[slab, k, h]
+
+
+@_exact
+def evaluate_each(
+    first: int,
+    last: int,
+    which: Any,
+    together: Together,
+    betas: Any,
+    taus: Any,
+    quadrature: Rule,
+    sums: Sums,
+    lost: Any,
+) -> None:
+    """Evaluate some of many data sets, each at its own parameters, by `evaluate`.
+
+    Parameters
+    ----------
+    first, last : int
+        Which entries of `which`.
+    which : ndarray of int, shape (k,)
+        Data sets.
+    together : Together
+        The rows of all.
+    betas, taus : ndarray of shapes (k, p), (k,)
+        Parameters.
+    quadrature : Rule
+        The rule, for all the same.
+    sums : Sums
+        Where the sums of each go.
+    lost : ndarray of int, shape (k,)
+        Takes how many modes of each were not found.
+    """
+    q = betas.shape[1] + 1
+    for i in range(first, last):
+        d = which[i]
+        slabs, blocks, rows = _rows_of(d, together)
+        count, m = len(slabs) - 1, together.places.groups[d]
+        u, information, missing = np.empty(m), np.empty(m), np.zeros(count, np.int64)
+        parts = Sums(np.zeros(count), np.zeros((count, q)), np.zeros((count, q, q)))
+        modes = Modes(u, information, missing)
+        # the first slab is no literal, for which numba would compile `evaluate` again
+        evaluate(i - i, count, slabs, blocks, rows, betas[i], taus[i], quadrature, modes, parts)
+        _add_slabs(count, parts, i, sums)
+        for slab in range(count):
+            lost[i] += missing[slab]
+
+
+@_exact
+def evaluate_each_without(
+    first: int,
+    last: int,
+    which: Any,
+    together: Together,
+    betas: Any,
+    sums: Sums,
+    spread: Any,
+) -> None:
+    """Evaluate some of many data sets without random intercepts, by `evaluate_without`.
+
+    The arguments are those of `evaluate_each`; `spread`, of shape (k, 4), takes what `spread` of
+    `evaluate_without` does, of all slabs.
+    """
+    p = betas.shape[1]
+    for i in range(first, last):
+        slabs, blocks, rows = _rows_of(which[i], together)
+        count = len(slabs) - 1
+        parts = Sums(np.zeros(count), np.zeros((count, p)), np.zeros((count, p, p)))
+        own = np.empty((count, 4))
+        evaluate_without(i - i, count, slabs, blocks, rows, betas[i], parts, own)
+        _add_slabs(count, parts, i, sums)
+        spread[i] = own[0]
+        for slab in range(1, count):
+            spread[i, 0] += own[slab, 0]
+            spread[i, 1] += own[slab, 1]
+            spread[i, 2] = min(spread[i, 2], own[slab, 2])
+            spread[i, 3] = max(spread[i, 3], own[slab, 3])
+
+
+@_exact
+def look_through_each(first: int, last: int, together: Together, grams: Any, sums: Any) -> None:
+    """Sum X'X and X'1 of some of many data sets, by `look_through`."""
+    p = together.X.shape[1]
+    for d in range(first, last):
+        slabs, blocks, rows = _rows_of(d, together)
+        count = len(slabs) - 1
+        parts, totals = np.zeros((count, p, p)), np.zeros((count, p))
+        look_through(d - d, count, slabs, blocks, rows.starts, rows.X, parts, totals)
+        for slab in range(count):
+            for k in range(p):
+                sums[d, k] += totals[slab, k]
+                for h in range(p):
+                    grams[d, k, h] += parts[slab, k, h]

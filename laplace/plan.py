@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
@@ -72,6 +73,32 @@ class Plan:
         kernel(cuts[0], cuts[1], slabs, blocks, *arguments)
         for other in others:
             other.result()
+
+
+def in_parts(kernel: Any, count: int, *arguments: Any, work: int) -> None:
+    """Call a kernel for `count` things that do not depend on each other, on as many threads.
+
+    Parameters
+    ----------
+    kernel : callable
+        Takes the first thing, the end, and the arguments.
+    count : int
+        How many things there are.
+    work : int
+        How many numbers it reads.
+    """
+    parts = min(threads(), count, work // WORTH_A_THREAD)
+    if parts <= 1:
+        kernel(0, count, *arguments)
+        return
+    cuts = np.linspace(0, count, parts + 1).astype(int).tolist()
+    pool = _threads_of(parts - 1)
+    others = [
+        pool.submit(kernel, low, high, *arguments) for low, high in itertools.pairwise(cuts[1:])
+    ]
+    kernel(cuts[0], cuts[1], *arguments)
+    for other in others:
+        other.result()
 
 
 @cache

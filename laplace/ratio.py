@@ -10,11 +10,12 @@ Association 82, 605-610. doi:10.1080/01621459.1987.10478472
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from laplace.arguments import Array
 from laplace.later import special
 from laplace.objective import Problem
 from laplace.search import search_with
@@ -40,6 +41,8 @@ class Model:
         Number of quadrature nodes.
     tau : float
         Standard deviation of the random intercepts.
+    beta : ndarray of shape (p,)
+        Coefficients.
     llf : float
         Log-likelihood at the maximum.
     converged : bool
@@ -51,6 +54,7 @@ class Model:
     problem: Problem
     nodes: int
     tau: float
+    beta: Array
     llf: float
     converged: bool
     message: str
@@ -79,6 +83,29 @@ class Model:
         return f"{columns}, tau " + ("estimated" if self.tau_is_free else f"= {self.tau:g}")
 
 
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What a test by simulation under the smaller model adds.
+
+    Attributes
+    ----------
+    statistics : ndarray of shape (R,)
+        The statistic of each of the data sets that were drawn from the smaller model and to which
+        both models could be fitted.
+    error : float
+        Monte Carlo standard error of the p-value.
+    failures : dict
+        How many data sets had no statistic, by the reason; they are left out.
+    asymptotic : float
+        The p-value by the distribution for many groups.
+    """
+
+    statistics: Array
+    error: float
+    failures: dict[str, int]
+    asymptotic: float
+
+
 @dataclass(frozen=True)
 class LikelihoodRatioTest:
     r"""A likelihood-ratio test of one model within another.
@@ -98,7 +125,8 @@ class LikelihoodRatioTest:
         Number of parameters by which the models differ, a tau that the smaller one has at zero
         included.
     pvalue : float
-        Probability, under the smaller model, of a statistic at least as large.
+        Probability, under the smaller model, of a statistic at least as large: by its distribution
+        for many groups, or by simulation, where asked for.
     mixture : bool
         Whether the distribution is the mixture.
     nodes : int
@@ -106,6 +134,8 @@ class LikelihoodRatioTest:
     table : DataFrame
         The two models: a row each, the smaller first, with the number of parameters and the
         log-likelihood.
+    simulation : Simulation or None
+        What the simulation found, where the p-value is by one.
 
     References
     ----------
@@ -120,10 +150,15 @@ class LikelihoodRatioTest:
     mixture: bool
     nodes: int
     table: pd.DataFrame
+    simulation: Simulation | None = None
 
     @property
     def distribution(self) -> str:
         """The distribution under the smaller model, in words."""
+        if self.simulation is not None:
+            failures = self.simulation.failures
+            left_out = f", {sum(failures.values())} more left out" if failures else ""
+            return f"{len(self.simulation.statistics)} simulations{left_out}"
         if self.mixture:
             return f"1/2 chi2({self.df - 1}) + 1/2 chi2({self.df})"
         return f"chi2({self.df})"
@@ -131,6 +166,8 @@ class LikelihoodRatioTest:
     def describe(self) -> str:
         """Return the test in one line."""
         p = "p < 0.0001" if self.pvalue < 1e-4 else f"p = {self.pvalue:.4f}"
+        if self.simulation is not None:
+            p += f" (Monte Carlo error {self.simulation.error:.4f})"
         return f"chi2 = {self.statistic:.4f}, {p}, by {self.distribution}"
 
     def _formatted(self) -> pd.DataFrame:
@@ -204,15 +241,25 @@ def check_testable(model: Model) -> None:
     _refuse(model)
 
 
+def without_intercepts(model: Model) -> Model:
+    """Return the model without random intercepts on the same rows, fitted."""
+    problem = replace(model.problem, tau=0.0)
+    found = search_with(problem, (model.nodes,)).candidate
+    estimate = found.estimate
+    return Model(
+        problem,
+        model.nodes,
+        0.0,
+        estimate.beta,
+        estimate.contribution.value,
+        found.found.converged,
+        found.found.message,
+    )
+
+
 def compare(first: Model, second: Model) -> LikelihoodRatioTest:
     """Test the smaller of two models within the larger."""
-    for model in (first, second):
-        _refuse(model)
-    _same_rows(first.problem, second.problem)
-    nodes = max(first.nodes, second.nodes)
-    first, second = (_with_nodes(model, nodes) for model in (first, second))
-    smaller, larger = sorted((first, second), key=lambda model: (model.p, model.tau_is_free))
-    _nested(smaller, larger)
+    smaller, larger, nodes = nested(first, second)
     mixture = larger.tau_is_free and not smaller.tau_is_free and smaller.tau == 0.0
     return likelihood_ratio(
         (smaller.name, smaller.parameters, smaller.llf),
@@ -220,6 +267,24 @@ def compare(first: Model, second: Model) -> LikelihoodRatioTest:
         mixture,
         nodes,
     )
+
+
+def nested(first: Model, second: Model) -> tuple[Model, Model, int]:
+    """Return the smaller of two models, the larger, and the number of nodes of both.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be compared.
+    """
+    for model in (first, second):
+        _refuse(model)
+    _same_rows(first.problem, second.problem)
+    nodes = max(first.nodes, second.nodes)
+    first, second = (_with_nodes(model, nodes) for model in (first, second))
+    smaller, larger = sorted((first, second), key=lambda model: (model.p, model.tau_is_free))
+    _nested(smaller, larger)
+    return smaller, larger, nodes
 
 
 def _with_nodes(model: Model, nodes: int) -> Model:
@@ -232,6 +297,7 @@ def _with_nodes(model: Model, nodes: int) -> Model:
         model.problem,
         nodes,
         found.estimate.tau,
+        found.estimate.beta,
         found.estimate.contribution.value,
         found.found.converged,
         f"with the {nodes} nodes of the other fit, {found.found.message}",

@@ -104,6 +104,12 @@ def simulated(data: Any, fixed: Array, tau: float, seed: Any) -> pd.Series:
     ValueError
         If rows stand for several rows each, of which the outcomes differ.
     """
+    drawn = drawn_outcomes(data, fixed, tau, seed)
+    return pd.Series(data.as_given(drawn), index=data.index, name="simulated")
+
+
+def drawn_outcomes(data: Any, fixed: Array, tau: float, seed: Any) -> Array:
+    """Return the same as an array of the sorted rows."""
     if data.weights is not None and np.any(data.weights != 1.0):
         raise ValueError(
             "simulate() draws an outcome for each row, but the rows of this fit stand for several "
@@ -113,7 +119,5 @@ def simulated(data: Any, fixed: Array, tau: float, seed: Any) -> pd.Series:
     eta = fixed + generator.normal(0.0, tau, data.m)[data.codes]
     mean, largest = data.family.predicted(eta), data.largest
     if not np.all(np.isfinite(largest)):
-        drawn = generator.poisson(mean).astype(float)
-    else:
-        drawn = generator.binomial(largest.astype(int), mean).astype(float)
-    return pd.Series(data.as_given(drawn), index=data.index, name="simulated")
+        return np.asarray(generator.poisson(mean), dtype=float)
+    return np.asarray(generator.binomial(largest.astype(int), mean), dtype=float)

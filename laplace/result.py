@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,10 @@ class Fit(Uses):
     evaluations: int
     stages: tuple[str, ...]
     other_maxima: tuple[FurtherMaximum, ...]
+    # what draws replicates and fits them, which `laplace.batch` attaches
+    bootstrap: ClassVar[Callable[..., Any]]
+    _simulated_test: ClassVar[Callable[..., LikelihoodRatioTest]]
+
     _result: Result = field(kw_only=True)
     # what holds the rows, where they are at one site, and it is here
     _site: Any = field(kw_only=True, default=None)
@@ -293,9 +298,19 @@ class Fit(Uses):
         )
 
     def _model(self) -> Model:
-        return Model(self._problem, self.nodes, self.tau, self.llf, self.converged, self.message)
+        return Model(
+            self._problem,
+            self.nodes,
+            self.tau,
+            self.beta,
+            self.llf,
+            self.converged,
+            self.message,
+        )
 
-    def compare(self, other: Fit) -> LikelihoodRatioTest:
+    def compare(
+        self, other: Fit, bootstrap: int | None = None, seed: Any = 0, workers: int = 1
+    ) -> LikelihoodRatioTest:
         """Test the smaller of two models within the larger by the likelihood ratio.
 
         Which of the two is the larger does not depend on which is given first. Where the smaller
@@ -308,18 +323,26 @@ class Fit(Uses):
         other : Fit
             A fit of the same rows with other columns of X, or with tau fixed where this one
             estimates it.
+        bootstrap : int, optional
+            Take the p-value from so many data sets that are drawn from the smaller model, and to
+            which both are fitted: for few groups, where the distribution for many is not accurate.
+        seed, workers
+            Of the simulation, as in `bootstrap`.
 
         Returns
         -------
         LikelihoodRatioTest
+            With a bootstrap, its `simulation` has the Monte Carlo error of the p-value, and what
+            was left out.
 
         Raises
         ------
         TypeError
-            If `other` is not a Fit.
+            If `other` is not a Fit, or an argument of the simulation is not as described.
         ValueError
             If the fits differ in their rows, outcomes, groups, offset or family; if one has
-            a penalty, is restricted, or did not converge; or if neither model contains the other.
+            a penalty, is restricted, or did not converge; if neither model contains the other; or
+            if a bootstrap is asked of rows that are at several sites.
         """
         if not isinstance(other, Fit):
             raise TypeError(f"other must be a Fit, got {type(other).__name__}")
@@ -329,38 +352,67 @@ class Fit(Uses):
                 "log-likelihood is not a maximum; compare fits without reml, and for tau = 0 use "
                 "test_tau()"
             )
-        return compare(self._model(), other._model())
+        test = compare(self._model(), other._model())
+        if bootstrap is None:
+            return test
+        return self._simulated_test(test, self, other, bootstrap, seed, workers)
 
-    def test_tau(self) -> LikelihoodRatioTest:
+    def test_tau(
+        self, bootstrap: int | None = None, seed: Any = 0, workers: int = 1
+    ) -> LikelihoodRatioTest:
         r"""Test tau = 0, no random intercepts, by the likelihood ratio.
 
         It needs the fit without random intercepts, which most searches made on their way. As zero
         is the end of the range of tau, the statistic is compared with
         :math:`\tfrac12\chi^2_0 + \tfrac12\chi^2_1` (Self and Liang 1987): its p-value is half that
         of :math:`\chi^2_1`, and 1 on the boundary. That is its distribution for many groups; with
-        ten, say, it is not accurate. With ``reml=True`` it is the ratio of the restricted criteria,
-        of which both are with the same X.
+        ten, say, it is not accurate, and a simulation is better. With ``reml=True`` it is the ratio
+        of the restricted criteria, of which both are with the same X.
+
+        Parameters
+        ----------
+        bootstrap : int, optional
+            Take the p-value from so many data sets that are drawn without random intercepts.
+        seed, workers
+            Of the simulation, as in `bootstrap`.
 
         Returns
         -------
         LikelihoodRatioTest
+            With a bootstrap, its `simulation` has the Monte Carlo error of the p-value, and what
+            was left out.
 
         Raises
         ------
+        TypeError
+            If an argument of the simulation is not as described.
         ValueError
-            If tau was fixed, or the fit has a penalty; or, with ``reml=True``, if as many columns
-            are constant within groups as there are groups.
+            If tau was fixed, or the fit has a penalty; with ``reml=True``, if as many columns are
+            constant within groups as there are groups, or a bootstrap is asked for; or if one is
+            asked of rows that are at several sites.
         """
         check_testable(self._model())
         if self._restricted is not None:
-            if self._restricted.is_saturated:
-                raise ValueError(
-                    "the restricted criterion says nothing of tau, as many columns are constant "
-                    "within groups as there are groups; leave out such columns"
-                )
-            model = replace(self._model(), llf=self._restricted.criterion)
-            return against_zero(model, self._restricted.at_zero)
-        return against_zero(self._model(), self._llf_at_zero())
+            return self._restricted_test(bootstrap)
+        test = against_zero(self._model(), self._llf_at_zero())
+        if bootstrap is None:
+            return test
+        return self._simulated_test(test, self, None, bootstrap, seed, workers)
+
+    def _restricted_test(self, bootstrap: int | None) -> LikelihoodRatioTest:
+        """Test tau = 0 by the restricted criteria."""
+        assert self._restricted is not None
+        if bootstrap is not None:
+            raise ValueError(
+                "bootstrap is for fits without reml=True; test tau = 0 by that of such a fit"
+            )
+        if self._restricted.is_saturated:
+            raise ValueError(
+                "the restricted criterion says nothing of tau, as many columns are constant "
+                "within groups as there are groups; leave out such columns"
+            )
+        model = replace(self._model(), llf=self._restricted.criterion)
+        return against_zero(model, self._restricted.at_zero)
 
     def _llf_at_zero(self) -> float:
         """Return the maximum without random intercepts, from the search where it made that fit."""

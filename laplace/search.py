@@ -66,6 +66,11 @@ from laplace.verdict import REFERENCE_NODES, FurtherMaximum, Verdict, apart, jud
 
 # Of an orthogonal column, whose mean square is one: no walk goes beyond.
 LARGEST_COEFFICIENT = 1e3
+# Newton decrement at which the maximum over the coefficients is near enough, on the walk.
+TOLERANCE_OF_WALK = 1e-4
+# A maximum of the walk is that of a candidate when log tau differs by less; two searches with the
+# same rule ended at the same maximum when log tau, and the log-likelihood, do.
+SAME_PEAK, SAME_LOG_TAU, SAME_VALUE = 0.5, 1e-4, 1e-6
 # And no quick look goes further than this from one tau to the next.
 LONGEST_PROBE = 2.0
 
@@ -336,16 +341,8 @@ class Search:
             inner = np.clip(inner, -LONGEST_PROBE, LONGEST_PROBE)
             slopes.append(float(at.gradient[p] + cross @ inner))
             beta = beta + np.clip(inner + step_of_log * along, -LONGEST_PROBE, LONGEST_PROBE)
-        rises = np.array(slopes) > 0.0
-        tops = np.flatnonzero(rises[:-1] & ~rises[1:])
-        if rises[-1]:
-            return False
-        if found.tau == 0.0:
-            return not tops.size
-        if tops.size != 1 or not (rises[0] or self.problem.always_inside):
-            return False
-        low, high = taus[tops[0]] / strategy.walk_ratio, taus[tops[0] + 1] * strategy.walk_ratio
-        return bool(low < found.tau < high)
+        inside = self.problem.always_inside
+        return sees_only(np.array(slopes), taus, found.tau, strategy.walk_ratio, inside)
 
     # the walk -----------------------------------------------------------------------------------
 
@@ -384,8 +381,7 @@ class Search:
 
     def _reference_rule(self) -> int:
         """Return the number of nodes of a walk where there is doubt."""
-        n = self.problem.census.n
-        return next(k for rows, k in self.strategy.reference_rules if n <= rows)
+        return nodes_of_walk(self.strategy, self.problem.census.n)
 
     def _taus(self) -> Array:
         """Return the values of tau of the walk."""
@@ -394,9 +390,7 @@ class Search:
         if self.problem.always_inside:  # there is no fit at tau = 0 to begin with
             first *= strategy.walk_below
         last = strategy.walk_to if self.problem.tau is None else self.problem.tau
-        steps = max(1, int(np.ceil(np.log(last / first) / np.log(strategy.walk_ratio))))
-        taus: Array = first * (last / first) ** (np.arange(steps + 1) / steps)
-        return taus
+        return walked_taus(float(first), last, strategy.walk_ratio)
 
     def _walk(self, objective: Objective) -> list[Station]:
         """Follow the maximum over the coefficients from a small tau to a large one."""
@@ -416,7 +410,7 @@ class Search:
                 start = moved
             before = float(tau)
             found: Maximum = maximise(
-                evaluate, start, max_iterations=strategy.steps_of_walk, tolerance=1e-4
+                evaluate, start, max_iterations=strategy.steps_of_walk, tolerance=TOLERANCE_OF_WALK
             )
             at = found.contribution
             assert isinstance(at, Profiled)  # which is what `evaluate` returns
@@ -466,7 +460,7 @@ class Search:
         tau = candidate.found.tau
         if tau == 0.0 or peak.tau == 0.0:
             return tau == peak.tau
-        return bool(abs(np.log(tau / peak.tau)) < 0.5)
+        return bool(abs(np.log(tau / peak.tau)) < SAME_PEAK)
 
     # more nodes ---------------------------------------------------------------------------------
 
@@ -511,10 +505,50 @@ class Search:
         return rules[-1] if rules else None
 
 
+def nodes_of_walk(strategy: Strategy, rows: int) -> int:
+    """Return the number of nodes of a walk where there is doubt, for so many rows."""
+    return next(k for most, k in strategy.reference_rules if rows <= most)
+
+
+def walked_taus(first: float, last: float, ratio: float) -> Array:
+    """Return values of tau from the first to the last, at most so many times apart."""
+    steps = max(1, int(np.ceil(np.log(last / first) / np.log(ratio))))
+    taus: Array = first * (last / first) ** (np.arange(steps + 1) / steps)
+    return taus
+
+
+def sees_only(
+    slopes: Array, taus: Array, found: float, ratio: float, always_inside: bool = False
+) -> bool:
+    """Return whether slopes in log tau, at some values of it, tell of one maximum: that found.
+
+    Parameters
+    ----------
+    slopes, taus : ndarray of shape (k,)
+        The slopes, and where.
+    found : float
+        The maximum's tau.
+    ratio : float
+        It may lie so many times beyond the two values between which the slope changes its sign.
+    always_inside : bool
+        Whether a penalty keeps tau above zero.
+    """
+    rises = slopes > 0.0
+    tops = np.flatnonzero(rises[:-1] & ~rises[1:])
+    if rises[-1]:
+        return False
+    if found == 0.0:
+        return not tops.size
+    if tops.size != 1 or not (rises[0] or always_inside):
+        return False
+    return bool(taus[tops[0]] / ratio < found < taus[tops[0] + 1] * ratio)
+
+
 def _same(one: Found, two: Found) -> bool:
     """Whether two searches with the same rule ended at the same maximum."""
     if one.nodes != two.nodes:
         return False
     if one.tau == 0.0 or two.tau == 0.0:
         return one.tau == two.tau
-    return bool(abs(np.log(one.tau / two.tau)) < 1e-4 and abs(one.value - two.value) < 1e-6)
+    near = abs(np.log(one.tau / two.tau)) < SAME_LOG_TAU
+    return bool(near and abs(one.value - two.value) < SAME_VALUE)

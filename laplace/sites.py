@@ -120,6 +120,21 @@ class Sites:
             self._first[kind] = answers
         return answers
 
+    def note(self, kind: type, answer: Any, times: int) -> None:
+        """Count questions that were put to the rows in another way, together with those of others.
+
+        Parameters
+        ----------
+        kind : type
+            Of the questions.
+        answer : object
+            The answer to one of them.
+        times : int
+            How many there were.
+        """
+        self._rounds[kind] += times
+        self._first.setdefault(kind, [answer])
+
     def total(self, question: Any) -> Any:
         """Put a question to all places; return the sum of their answers."""
         answers = self.each(question)

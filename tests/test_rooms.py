@@ -18,20 +18,35 @@ ROOT = PACKAGE.parent
 
 # From the ground up; a room imports only from rooms named before it.
 FLOORS = {
-    "base": ["later", "arguments", "tables", "contribution"],
+    "base": ["later", "arguments", "tables", "matrices", "contribution"],
     "mathematics": ["families", "nodes"],
     "textbook": ["derivatives", "quadrature"],
     "seam": ["questions", "messages", "sites"],
     "engine": [
         *("kernels", "plan", "grouped", "likelihood"),
-        *("parse", "frames", "outcomes", "cells", "design", "directions", "site"),
+        *(
+            "parse",
+            "frames",
+            "outcomes",
+            "cells",
+            "design",
+            "directions",
+            "site",
+            "stack",
+            "intake",
+        ),
     ],
     "fit": [
-        *("newton", "basis", "penalties", "objective", "separation", "strategy", "local"),
+        *("newton", "lockstep", "basis", "penalties", "objective", "separation", "strategy"),
         *(
+            "local",
             "estimate",
             "verdict",
             "search",
+            "finds",
+            "local_many",
+            "walks",
+            "convoy",
             "profile",
             "criterion",
             "restricted",
@@ -47,7 +62,7 @@ FLOORS = {
             "result",
         ),
     ],
-    "doors": ["fit", "formula", "simulate", "batch"],
+    "doors": ["fit", "formula", "simulate", "parallel", "replicates", "bootstrap", "batch"],
 }
 ROOMS = [room for floor in FLOORS.values() for room in floor]
 # Floors that a floor may import from, besides itself.
