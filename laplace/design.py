@@ -26,15 +26,17 @@ from laplace.arguments import (
     shown,
 )
 from laplace.cells import Cells, column_of, empty_cells_of, left_out, levels_of
-from laplace.families import Bernoulli, Binomial
+from laplace.families import NAMES, Bernoulli, Binomial
 from laplace.frames import (
     NOBODY,
     Caller,
     Columns,
     check_columns,
     check_covariate,
+    check_literals,
     check_missing,
     check_unique,
+    hint,
     with_levels_that_occur,
 )
 from laplace.outcomes import needs_trials, outcomes
@@ -131,16 +133,21 @@ def read(
         kept = with_levels_that_occur(kept, covariates)
     here = Columns(kept, caller)
     if not len(kept):
-        raise ValueError("data has no rows without missing values that the formula needs")
+        empty = [name for name, of in absent if of.all()]
+        raise ValueError(
+            "data has no rows without missing values that the formula needs"
+            + (f"; {quoted(empty)} has none at all" if empty else "")
+        )
+    for needed in (*sides, *_expressions(terms)):
+        check_literals(needed, here)
     y, trials, event = outcomes(here, text)
     shift = None if given["offset"] is None else _kept("offset", given, values, here, present)
     times = None if given["weights"] is None else _kept("weights", given, values, here, present)
-    if family == Binomial.name and trials is None and times is None and needs_trials(y):
-        name = text.outcome
+    if family == Binomial.name and trials is None and needs_trials(y, times is not None):
         raise ValueError(
-            f"family='binomial' needs a number of trials where {name!r} is not 0 or 1; write "
-            f"'{name} / trials ~ ...' with the column of the trials, or give weights with the "
-            "numbers of trials where it is a proportion"
+            f"family='binomial' needs a number of trials where {shown(text.outcome)} is not 0 or "
+            "1; write 'successes / trials ~ ...' or 'cbind(successes, failures) ~ ...' with their "
+            "columns, or give weights with the numbers of trials where it is a proportion"
         )
     for term in text.offsets:
         added = plain(here.column("the offset", term)).astype(float)
@@ -252,15 +259,16 @@ class Design:
             )
         columns = Columns(data, self.caller)
         factors = [factor for factor in _expressions(self.spec.formula)]
-        shift = offset if offset is not None else self.offset
-        if isinstance(shift, str):
-            shift = with_quoted_names(shift, map(str, data.columns))
-        used = {name for factor in [*factors, *self.offsets] for name in columns.named(factor)[0]}
+        if isinstance(offset, str):
+            offset = with_quoted_names(offset, map(str, data.columns))
+        added = [] if offset is not None else [*self.offsets, *filter(None, [self.offset])]
+        added += [offset] if isinstance(offset, str) else []
+        used = {name for text in [*factors, *added] for name in columns.named(text)[0]}
         keys = _columns_of_groups(groups, data)
         check_unique(used | set(keys), data)
-        if isinstance(shift, str):
-            columns.named(shift)
-        absent = {without_backticks(factor): columns.missing(factor) for factor in factors}
+        absent = {
+            without_backticks(factor): columns.missing(factor) for factor in (*factors, *added)
+        }
         bad = np.flatnonzero(np.any(list(absent.values()), axis=0)) if absent else np.empty(0)
         if bad.size:
             where = [factor for factor, of in absent.items() if np.any(of)]
@@ -274,22 +282,20 @@ class Design:
         if self.cells is not None:
             X = self.cells.kept(X)
         labels = groups if not keys else _labels(keys, groups, data)
-        return X, labels, self._offset(shift, Columns(kept, self.caller), offset is None)
+        return X, labels, self._offset(offset, Columns(kept, self.caller))
 
-    def _offset(self, shift: Any, columns: Columns, by_default: bool) -> Any:
-        """Return the offset of new rows: that of the formula's terms, and what is given."""
-        if shift is None and self.has_own_offset:
+    def _offset(self, given: Any, columns: Columns) -> Any:
+        """Return the offset of new rows: what is given, or what the fit had."""
+        if given is not None and not isinstance(given, str):
+            return given
+        if given is None and self.has_own_offset:
             raise ValueError(
                 "offset must be given for new rows, as the fit had one: an entry for each row, or "
                 "a number for all, such as offset=0"
             )
-        terms = [plain(columns.column("the offset", term)).astype(float) for term in self.offsets]
-        if isinstance(shift, str):
-            shift = plain(columns.column("offset", shift)).astype(float)
-        if not terms:
-            return shift
-        total = sum(terms[1:], terms[0])
-        return total if shift is None else total + shift
+        terms = [given] if given is not None else [*self.offsets, *filter(None, [self.offset])]
+        parts = [plain(columns.column("the offset", term)).astype(float) for term in terms]
+        return sum(parts[1:], parts[0]) if parts else None
 
     def _check_levels(self, data: pd.DataFrame) -> None:
         """Refuse levels that the fit has not seen."""
@@ -493,7 +499,11 @@ def _columns_of_groups(groups: Any, data: pd.DataFrame) -> tuple[str, ...]:
         several = tuple(part.strip().strip("`") for part in names[0].split(":"))
         if set(several) <= set(data.columns):
             return several
-    check_columns(absent, data)
+    if absent and len(names) == 1 and names[0] in NAMES:
+        raise ValueError(
+            f"groups must name the column of groups, got {names[0]!r}; write family={names[0]!r}"
+        )
+    check_columns(absent, data, "; groups is a column, or a list with a label for each row")
     return names
 
 
@@ -566,5 +576,5 @@ def _read(evaluate: Any, formula: Any) -> Any:
         return evaluate()
     except Exception as error:
         raise ValueError(
-            f"formula {shown(str(formula))} cannot be used: {plain_words(error)}"
+            f"formula {shown(str(formula))} cannot be used: {plain_words(error)}{hint(formula)}"
         ) from error

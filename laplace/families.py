@@ -220,9 +220,12 @@ class Bernoulli:
         wrong = np.flatnonzero((y != 0.0) & (y != 1.0))
         if wrong.size:
             advice = "recode the outcome, or give another family"
+            if np.all((y >= 0.0) & (y == np.floor(y))):
+                advice += ": 'poisson' for counts, 'binomial' for successes among trials"
             if np.all((y >= 0.0) & (y <= 1.0)):
                 advice = (
-                    "a proportion needs family='binomial', and weights with the numbers of trials"
+                    "recode the outcome; a proportion needs family='binomial', and weights with "
+                    "the numbers of trials"
                 )
             raise ValueError(
                 f"y must be 0 or 1, got {exactly(y[wrong[0]])} in {rows(wrong[0])}"

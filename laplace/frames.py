@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from laplace.arguments import RowNames, and_more, plain_words, quoted, shown
+from laplace.arguments import RowNames, and_more, listed, plain_words, quoted, shown
 from laplace.parse import without_backticks
 
 # A column of text with more levels than this, or than half of the rows, is taken for a name.
@@ -74,6 +75,24 @@ class Caller:
 
 
 NOBODY = Caller({})
+# Functions of R, and what there is instead.
+INSTEAD = {
+    "factor": "C(...) for a category",
+    "relevel": "C(x, Treatment('b')) for another reference level",
+    "sqrt": "np.sqrt(...)",
+    "abs": "np.abs(...)",
+    "ifelse": "np.where(...)",
+    "ns": "cr(x, df=4) or bs(x, df=4) for splines",
+    "cut": "the column of intervals before, by pandas.cut, as text",
+    "cbind": "cbind(successes, failures) on the left alone",
+}
+# Text of which so many different values are numbers was to be numbers.
+NUMBERS_IN_TEXT = 5
+# What else was to be read as something: its pattern, its name, and what can be done.
+READ_AS_TEXT = (
+    (r"[-+]?\d+,\d+", "numbers with decimal commas", "read them by pandas.read_csv(decimal=',')"),
+    (r"\d{4}-\d\d-\d\d.*", "dates", "read them by pandas.to_datetime, and make days of them"),
+)
 
 
 def calling(depth: int) -> Caller:
@@ -130,6 +149,7 @@ class Columns:
                 others.add(root)
             elif root not in self._layers and not _is_builtin(root):
                 unknown.add(str(variable))
+        _check_functions(expression, unknown)
         check_columns(unknown, self.data)
         return columns, others
 
@@ -167,7 +187,7 @@ class Columns:
         except Exception as error:
             raise ValueError(
                 f"{shown(expression)} cannot be evaluated in the columns of data: "
-                f"{type(error).__name__}: {plain_words(error)}"
+                f"{type(error).__name__}: {plain_words(error)}{hint(expression)}"
             ) from error
 
     def column(self, what: str, expression: str) -> pd.Series:
@@ -210,6 +230,12 @@ def _shape(values: Any) -> str:
     return "a single value" if shape == () else f"shape {shape}"
 
 
+def is_text(values: pd.Series) -> bool:
+    """Whether a column holds text, also as a category."""
+    of: Any = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
+    return bool(pd.api.types.is_string_dtype(of))
+
+
 def _variables(expression: str, layers: Any) -> set[Any]:
     from formulaic.utils.variables import get_required_variables
 
@@ -219,7 +245,9 @@ def _variables(expression: str, layers: Any) -> set[Any]:
     try:
         found = set(get_required_variables(code, layers))
     except SyntaxError:
-        raise ValueError(f"{shown(expression)} is no expression that Python can read") from None
+        raise ValueError(
+            f"{shown(expression)} is no expression that Python can read{hint(expression)}"
+        ) from None
     simple = {v for v in found if all(part.isidentifier() for part in str(v).split("."))}
     for text in found - simple:  # an attribute of an expression: its names are within it
         if str(text) in layers:
@@ -240,15 +268,69 @@ def _is_builtin(name: str) -> bool:
     return hasattr(builtins, name)
 
 
-def check_columns(unknown: set[str], data: pd.DataFrame) -> None:
+def _check_functions(expression: str, unknown: set[str]) -> None:
+    """Refuse calls of functions that are none here, with those that are."""
+    called = sorted(name for name in unknown if re.search(rf"\b{re.escape(name)}\s*\(", expression))
+    if called:
+        instead = f"; write {INSTEAD[called[0]]}" if called[0] in INSTEAD else ""
+        raise ValueError(f"the formula calls {called[0]}(), which is no function here{instead}")
+
+
+def hint(formula: Any) -> str:
+    """Return what may be meant by what Python or formulaic cannot read."""
+    text = str(formula)
+    if "^" in text:
+        return "; a power is written **"
+    if re.search(r"\bas\.factor\b", text):
+        return "; a category is C(...)"
+    if re.search(r"\w\s+\w", text):
+        return "; a name with spaces stands in backticks"
+    return ""
+
+
+def check_literals(expression: str, columns: Columns) -> None:
+    """Refuse to compare columns of text with a text that none of them holds.
+
+    It is misspelt: the comparison would be false of every row.
+    """
+    if '"' not in expression and "'" not in expression:
+        return
+    names = [name for name in columns.named(expression)[0] if is_text(columns.data[name])]
+    if not names:
+        return
+    for text in _compared(expression):
+        if not any((columns.data[name] == text).any() for name in names):
+            values = [shown(value) for name in names for value in columns.data[name].unique()]
+            raise ValueError(
+                f"no row has {shown(text)} in {shown(expression)}; column {quoted(names)} has "
+                f"{listed(values, ', ')}"
+            )
+
+
+def _compared(expression: str) -> list[str]:
+    """Return the texts that an expression compares something with."""
+    from formulaic.utils.code import sanitize_variable_names
+
+    tree = ast.parse(sanitize_variable_names(expression.strip().strip("{}"), {}, {}), mode="eval")
+    compared = [n for n in ast.walk(tree) if isinstance(n, ast.Compare)
+                and all(isinstance(op, ast.Eq | ast.NotEq) for op in n.ops)]  # fmt: skip
+    return [
+        side.value
+        for node in compared
+        for side in (node.left, *node.comparators)
+        if isinstance(side, ast.Constant) and isinstance(side.value, str)
+    ]
+
+
+def check_columns(unknown: set[str], data: pd.DataFrame, advice: str = "") -> None:
     """Refuse names that are no columns, with the nearest that are."""
     if not unknown:
         return
     names = sorted(unknown)
     text = [str(name) for name in data.columns]
     near = [match for name in names for match in difflib.get_close_matches(name, text, 1)]
-    hint = f"; is {quoted(near)} meant?" if near else ""
-    raise ValueError(f"data has no column {quoted(names)}; it has {quoted(text)}{hint}")
+    nearest = f"; is {quoted(near)} meant?" if near else ""
+    raise ValueError(f"data has no column {quoted(names)}; it has {quoted(text)}{nearest}{advice}")
 
 
 def check_unique(names: set[str], data: pd.DataFrame) -> None:
@@ -295,7 +377,7 @@ def check_covariate(name: str, values: pd.Series) -> None:
     if _are_times(values):
         raise TypeError(
             f"column {shown(name)} of data holds {_what(values)}, which are no numbers; make a "
-            f"number of them before, such as days, or a category in the formula: C({name})"
+            f"number of them before{_as_number(name, values)}"
         )
     if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype):
         try:
@@ -305,12 +387,40 @@ def check_covariate(name: str, values: pd.Series) -> None:
                 f"column {shown(name)} of data holds values of type "
                 f"{type(values.iloc[0]).__name__}; a covariate is a number or a category"
             ) from None
+        _check_text(name, values)
         if levels > MOST_LEVELS or levels > max(FEW_LEVELS, len(values) // 2):
             raise ValueError(
                 f"column {shown(name)} of data has {levels} different values in {len(values)} "
                 f"rows, such as {shown(values.iloc[0])}: it names rows or groups, and is no "
                 "category; leave it out of the formula, or give it as groups"
             )
+
+
+def _as_number(name: str, values: pd.Series) -> str:
+    """Say how, for dates and durations."""
+    of = f"data[{shown(name)}]"
+    if values.dtype.kind == "M":
+        return f", as days by ({of} - {of}.min()).dt.days"
+    return f", as days by {of}.dt.days" if values.dtype.kind == "m" else ""
+
+
+def _check_text(name: str, values: pd.Series) -> None:
+    """Refuse text that is mostly numbers or dates: it was not read as what it is."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return
+    levels = pd.Series(values.unique())
+    texts = levels.astype(str)
+    numbers = pd.to_numeric(levels, errors="coerce").notna()
+    if numbers.sum() >= NUMBERS_IN_TEXT and len(levels) / 2 <= numbers.sum() < len(levels):
+        other = levels[~numbers].iloc[0]
+        row = RowNames(values.index)(int(np.flatnonzero(values == other)[0]))
+        raise TypeError(
+            f"column {shown(name)} of data holds text, but most of it are numbers; the first that "
+            f"is none is {shown(other)} in {row}: read it as a missing value, or mend it"
+        )
+    for pattern, what, advice in READ_AS_TEXT:
+        if len(levels) > 2 and texts.str.fullmatch(pattern).mean() > 0.5:
+            raise TypeError(f"column {shown(name)} of data holds {what} as text; {advice}")
 
 
 def _are_times(values: pd.Series) -> bool:

@@ -140,6 +140,11 @@ class GroupedData:
         """
         index = common_index(y=y, X=X, groups=groups, offset=offset, trials=trials, weights=weights)
         called = RowNames(index)
+        if np.ndim(X) == 1 and np.ndim(y) == 2:
+            raise ValueError(
+                "y must have one dimension and X two, but it is the other way round; the order is "
+                "y, X, groups"
+            )
         if hasattr(X, "columns") and not isinstance(X, pd.DataFrame):
             X = as_frame(X)
         matrix = as_matrix(X, called)
@@ -174,6 +179,11 @@ class GroupedData:
 
         if times is not None:
             _check_weights(times, called)
+            if counts is not None and np.array_equal(times, counts) and np.any(counts != 1.0):
+                raise ValueError(
+                    "weights are the same as the trials, which are counted already; leave weights "
+                    "out: they say how many rows a row stands for"
+                )
             outcome, added, distribution = distribution.repeated(outcome, times)
             if np.any(added):
                 shift = added if shift is None else shift + added

@@ -74,6 +74,11 @@ def _two_levels(name: str, values: pd.Series) -> Any:
     return levels
 
 
+def inside(name: str) -> str:
+    """Return what stands in I(), or the expression itself."""
+    return name[2:-1] if name.startswith("I(") and name.endswith(")") else name
+
+
 def _refuse_text(name: str, values: pd.Series) -> None:
     """Refuse text, of which nothing says what is the event."""
     if values.dtype != object and not pd.api.types.is_string_dtype(values.dtype):
@@ -82,11 +87,14 @@ def _refuse_text(name: str, values: pd.Series) -> None:
     if seen:
         raise TypeError(
             f"column {shown(name)} of data holds text, such as {shown(seen[0])}: say which is the "
-            f"event, by I({name} == {shown(max(seen))}) on the left of the formula, or make it a "
-            "category whose second level is the event"
+            f"event, by I({inside(name)} == {shown(max(seen))}) on the left of the formula, or "
+            "make it a category whose second level is the event"
         )
 
 
-def needs_trials(y: pd.Series) -> bool:
-    """Whether outcomes are other numbers than 0 and 1."""
-    return not bool(np.all(np.isin(y.to_numpy(), (0.0, 1.0))))
+def needs_trials(y: pd.Series, weighted: bool) -> bool:
+    """Whether outcomes are other numbers than 0 and 1, and no proportions with weights."""
+    values = y.to_numpy(dtype=float)
+    if weighted:
+        return not bool(np.all((values >= 0.0) & (values <= 1.0)))
+    return not bool(np.all(np.isin(values, (0.0, 1.0))))

@@ -98,7 +98,7 @@ class Asked:
     index: pd.Index[Any] | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """Predicted means with their precision; the names are those of statsmodels.
 
@@ -119,6 +119,13 @@ class Prediction:
     linear: pd.Series
     se_linear: pd.Series
     _back: Callable[[Array], Array]
+
+    def __repr__(self) -> str:
+        """Show the frame."""
+        return repr(self.summary_frame())
+
+    def _repr_html_(self) -> str:
+        return str(self.summary_frame().to_html())
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
         """Return intervals, symmetric on the scale of the linear predictor.
@@ -258,9 +265,17 @@ def asked_of(
             f"groups names {shown(labels[unknown[:1]].tolist()[0])}, which the fit does not "
             "know; give new_groups='typical' to predict for a group whose random intercept is "
             "zero, or new_groups='marginal' for the mean over groups"
+            f"{_of_another_type(source, labels)}"
         )
     result = _asked(kind, matrix, eta, places, index)
     return replace(result, marginal=places < 0) if new_groups == "marginal" else result
+
+
+def _of_another_type(source: Rows, labels: pd.Index[Any]) -> str:
+    """Say so where labels that the fit knows are of another type than those that are given."""
+    known = source.here("predict() with groups").data.labels
+    kinds = [type(of[:1].tolist()[0]).__name__ for of in (known, labels)]
+    return "" if kinds[0] == kinds[1] else f"; its labels are of type {kinds[0]}, not {kinds[1]}"
 
 
 def _asked(

@@ -323,7 +323,11 @@ def _refuse(model: Model) -> None:
 def _same_rows(one: Problem, two: Problem) -> None:
     """Refuse fits of different rows, in the order in which they were given."""
     if one.census.n != two.census.n:
-        raise ValueError(f"the fits are of different data: {one.census.n} and {two.census.n} rows")
+        raise ValueError(
+            f"the fits are of different data: {one.census.n} and {two.census.n} rows; where values "
+            "are missing, fit both to the same rows, as to data.dropna(subset=[...]) with the "
+            "columns of both"
+        )
     if one.census.nobs != two.census.nobs:
         raise ValueError(
             "the fits are of different data: their rows stand for "

@@ -28,7 +28,8 @@ def as_frame(data: Any) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
         return data
     if isinstance(data, Mapping):
-        return pd.DataFrame(dict(data))
+        single = all(np.ndim(value) == 0 for value in data.values())
+        return pd.DataFrame([dict(data)] if single else dict(data))
     if hasattr(data, "collect") and not hasattr(data, "to_numpy"):
         raise TypeError("data is read only when it is needed; give data.collect()")
     import narwhals.stable.v1 as nw  # which formulaic brings

@@ -71,8 +71,8 @@ class Uses(Parameters):
             Their groups, which the fit must know, or their column, or columns, of X after
             `fit_formula`.
         offset : str or array_like of shape (k,), optional
-            Their offsets, or a number for all; after `fit_formula` by default the column that the
-            fit used. A fit with an offset needs it.
+            Their offsets, in all, or a number for all rows; after `fit_formula` by default the
+            columns and terms that the fit used. A fit to arrays with an offset needs it.
         kind : {"group", "typical", "marginal", "link"}, optional
             The random intercept of a row: the mode of its group; zero, as in a typical group; or
             any, so that the mean is over groups, integrated over the normal distribution of random
@@ -96,6 +96,11 @@ class Uses(Parameters):
         """
         source = self._source()
         return predicted(source, asked_of(source, X, groups, offset, kind, new_groups))
+
+    @property
+    def fittedvalues(self) -> pd.Series:
+        """Means of the rows of the fit, each with its group's mode: those of `predict`."""
+        return self.predict().rename("fittedvalues")
 
     def get_prediction(
         self,
@@ -141,8 +146,8 @@ class Uses(Parameters):
         Parameters
         ----------
         r_matrix : str, mapping or array_like of shape (k, p)
-            As ``"x = 0, arm[T.b] = arm[T.c]"``; names with other characters stand in backticks. Or
-            a row for each combination of the coefficients that is zero; `tau` is none of them.
+            As ``"x = 0, arm[T.b] = arm[T.c]"``, with the names of the summary. Or a row for each
+            combination of the coefficients that is zero; `tau` is none of them.
 
         Returns
         -------

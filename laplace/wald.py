@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,8 @@ def _read(constraints: Any, names: list[str]) -> tuple[Array, Array]:
     """Return the combinations as a matrix, and their values."""
     from formulaic.utils.constraints import LinearConstraints
 
+    if isinstance(constraints, list) and all(isinstance(one, str) for one in constraints):
+        constraints = ", ".join(constraints)
     if isinstance(constraints, np.ndarray | list):
         constraints = np.atleast_2d(np.asarray(constraints))
         if constraints.ndim != 2 or constraints.shape[1] != len(names):
@@ -98,17 +101,41 @@ def _read(constraints: Any, names: list[str]) -> tuple[Array, Array]:
                 f"r_matrix must have a column for each of the {len(names)} coefficients, "
                 f"{quoted(names)}, got shape {constraints.shape}"
             )
-    if isinstance(constraints, str):  # formulaic reads "= -" as an operator
-        constraints = re.sub(r"=\s*([-+])", r"= 0 \1", constraints)
+    if isinstance(constraints, str):
+        constraints = _written_out(constraints, names)
     try:
         read = LinearConstraints.from_spec(constraints, variable_names=names)
         matrix = np.asarray(read.constraint_matrix, dtype=float)
         return matrix, np.asarray(read.constraint_values, dtype=float)
     except Exception as error:
         raise ValueError(
-            f"r_matrix cannot be read: {plain_words(error)}; the coefficients are {quoted(names)}, "
-            "and names with other characters stand in backticks"
+            f"r_matrix cannot be read: {plain_words(error)}; the coefficients are {quoted(names)}; "
+            "for all of a term use wald_test_terms()"
         ) from error
+
+
+def _written_out(text: str, names: list[str]) -> str:
+    """Return combinations as formulaic reads them.
+
+    Names of coefficients that are written as the summary prints them are put into backticks, and
+    ``a = b = 0`` becomes ``a = b, b = 0``.
+    """
+    special = sorted((name for name in names if not name.isidentifier()), key=len, reverse=True)
+    if special:
+        pattern = "|".join(["`[^`]*`", *map(re.escape, special)])
+        text = re.sub(pattern, lambda of: of[0] if of[0].startswith("`") else f"`{of[0]}`", text)
+    parts = []
+    for part in _split(text, ","):
+        sides = _split(part, "=")
+        parts += [" = ".join(pair) for pair in pairwise(sides)] if len(sides) > 2 else [part]
+    # formulaic reads "= -" as one operator
+    return re.sub(r"=\s*([-+])", r"= 0 \1", ", ".join(parts))
+
+
+def _split(text: str, mark: str) -> list[str]:
+    """Split a text at a mark that is in no backticks."""
+    pieces = re.findall(rf"(?:`[^`]*`|[^`{mark}])+", text)
+    return [piece.strip() for piece in pieces]
 
 
 def wald_test_terms(

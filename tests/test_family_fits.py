@@ -479,10 +479,15 @@ def test_wrong_successes_and_trials() -> None:
     )
     refused(design, r"y must hold whole numbers", y=design.y / trials)
     refused(design, r"trials must be given with family='binomial'", trials=None)
-    words = "trials must hold whole numbers of at least 1, got "
-    refused(design, rf"{words}0 in row 5", trials=changed(trials, 5, 0.0))
+    words = "trials must hold whole numbers of at least 0, got "
+    refused(
+        design,
+        rf"got {design.y[5]:g} successes in 0 trials in row 5",
+        trials=changed(trials, 5, 0.0),
+    )
     refused(design, rf"{words}2\.5 in row 5", trials=changed(trials, 5, 2.5))
-    refused(design, rf"{words}0 in row 0", trials=0)
+    refused(design, rf"{words}-1 in row 5", trials=changed(trials, 5, -1.0))
+    refused(design, "trials is 0 in every row", trials=0)
     refused(design, r"trials must be a number, got 'many'", TypeError, trials="many")
     refused(design, r"trials must be a number, got True", TypeError, trials=True)
     refused(design, r"trials must hold numbers only", TypeError, trials=["a"] * n)

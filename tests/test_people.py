@@ -57,7 +57,7 @@ def test_binomial_is_what_others_call_the_family_of_zeros_and_ones() -> None:
 
 def test_advice_on_trials_can_be_followed_where_it_is_given() -> None:
     counts = DATA.assign(y=DATA["y"] * 3)
-    with pytest.raises(ValueError, match=r"write 'y / trials ~ \.\.\.' with the column of the tri"):
+    with pytest.raises(ValueError, match=r"write 'successes / trials ~ \.\.\.' or 'cbind"):
         laplace.fit_formula(FORMULA, counts, "g", family="binomial")
     with pytest.raises(ValueError, match=r"trials must be given .* where y is not 0 or 1"):
         laplace.fit(counts["y"], np.ones((400, 1)), DATA["g"], family="binomial")
@@ -408,7 +408,7 @@ def test_what_a_fit_remembers_of_the_caller_survives_a_pickle() -> None:
     fit = laplace.fit_formula("y ~ local(x)", WIDE, "g")
     np.testing.assert_allclose(fit.predict(WIDE.head()), fit.predict(kind="typical").head())
     lost = pickle.loads(pickle.dumps(fit))
-    with pytest.raises(ValueError, match="no column 'local'"):
+    with pytest.raises(ValueError, match=r"calls local\(\), which is no function"):
         lost.predict(WIDE.head())
     assert local(1.0) == 2.0
 
@@ -435,9 +435,17 @@ def test_offsets_are_terms_or_expressions() -> None:
     with pytest.raises(ValueError, match="offset must be given for new rows"):
         by_array.predict(counts.head())
     np.testing.assert_allclose(
-        by_array.predict(counts.head(), offset=counts["t"].head() / 2),
+        by_array.predict(counts.head(), offset=counts["t"].head()),  # in all
         base.predict(counts.head()),
         rtol=1e-12,
+    )
+    unit = base.predict(counts.head(), offset=0.0)
+    terms = laplace.fit_formula("k ~ x + offset(log(time))", counts, "g", family="poisson")
+    for given in (0, 0.0, np.zeros(5)):
+        found = terms.predict(counts.head().drop(columns="time"), offset=given)
+        np.testing.assert_allclose(found, unit, rtol=1e-12)
+    np.testing.assert_allclose(
+        terms.predict(counts.head(), offset="log(time)"), base.predict(counts.head()), rtol=1e-12
     )
     with pytest.raises(ValueError, match=r"no column 'tim'; .* is 'time' meant"):
         laplace.fit_formula("k ~ x", counts, "g", family="poisson", offset="log(tim)")
@@ -787,3 +795,88 @@ def test_a_fit_survives_copies_and_other_processes() -> None:
         pd.testing.assert_frame_equal(fit.summary().estimates, FIT.summary().estimates)
         np.testing.assert_array_equal(fit.predict(DATA, "g"), FIT.predict(DATA, "g"))
         np.testing.assert_array_equal(fit.resid("deviance"), FIT.resid("deviance"))
+
+
+# What people type by habit -----------------------------------------------------------------------
+
+
+def test_trials_are_not_counted_twice() -> None:
+    """As ``glmer(s / n ~ x, weights = n)`` would be in R."""
+    for options in ({}, {"family": "binomial"}):
+        with pytest.raises(ValueError, match="same as the trials, which are counted already"):
+            laplace.fit_formula("s / n ~ x", WIDE, "g", weights="n", **options)
+    laplace.fit_formula("s / n ~ x", WIDE, "g", weights="z")
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("y ~ factor(arm)", r"calls factor\(\), which is no function here; write C\(...\)"),
+        ("y ~ as.factor(arm)", r"cannot be .*; a category is C\(...\)"),
+        ("y ~ sqrt(time)", r"calls sqrt\(\), .* write np.sqrt"),
+        ("y ~ I(x^2)", r"; a power is written \*\*"),
+        ("y ~ a b", "; a name with spaces stands in backticks"),
+        ("y ~ nothing(x)", r"calls nothing\(\), which is no function here$"),
+        ("s + n ~ x", "0 or 1, got"),
+        ("I(yes == 'yes') ~ x", "no row has 'yes' in .*; column 'yes' has '(Yes|No)', '(Yes|No)'"),
+        ("y ~ I(arm == 'd')", "no row has 'd' in .*; column 'arm' has 'a', 'b', 'c'"),
+    ],
+)
+def test_what_is_meant_is_said(formula: str, words: str) -> None:
+    data = WIDE.assign(arm=WIDE["arm"].cat.as_unordered())
+    with pytest.raises(ValueError, match=words):
+        laplace.fit_formula(formula, data.sort_values("arm"), "g")
+
+
+def test_text_that_is_numbers_or_dates_is_no_category() -> None:
+    age = pd.Series(np.random.default_rng(2).integers(20, 60, 400)).astype(str)
+    age[7] = "?"
+    with pytest.raises(
+        TypeError, match=r"most of it are numbers; the first that is none is '\?' in"
+    ):
+        laplace.fit_formula("y ~ age", WIDE.assign(age=age), "g")
+    with pytest.raises(TypeError, match=r"numbers with decimal commas as text; .*decimal=','"):
+        laplace.fit_formula("y ~ age", WIDE.assign(age=age.where(age != "?", "5") + ",5"), "g")
+    with pytest.raises(TypeError, match=r"holds dates as text; read them by pandas.to_datetime"):
+        laplace.fit_formula("y ~ when", WIDE.assign(when=WIDE["when"].astype(str)), "g")
+    # a code of few numbers is a category, and so is a mixture of words and a number
+    laplace.fit_formula("y ~ z", WIDE.assign(z=WIDE["z"].astype(str)), "g")
+    mixed = np.random.default_rng(3).choice(["none", "some", "3"], 400)
+    laplace.fit_formula("y ~ z", WIDE.assign(z=mixed), "g")
+
+
+def test_arguments_in_another_order_say_so() -> None:
+    X, y = np.c_[np.ones(400), DATA["x"]], DATA["y"].to_numpy()
+    with pytest.raises(ValueError, match="the other way round; the order is y, X, groups"):
+        laplace.fit(X, y, DATA["g"])
+    with pytest.raises(
+        ValueError, match="groups must name the column of groups, got 'binomial'; wri"
+    ):
+        laplace.fit_formula("y ~ x", DATA, "binomial")
+    with pytest.raises(ValueError, match="groups is a column, or a list with a label for each row"):
+        FIT.predict(DATA.head(2), groups="ward 3")
+    numbers = laplace.fit_formula("y ~ x", DATA.assign(g=np.repeat(np.arange(40), 10)), "g")
+    with pytest.raises(ValueError, match="its labels are of type int, not str"):
+        numbers.predict(DATA.head(1), groups=["3"])
+    with pytest.raises(ValueError, match="; 'x' has none at all"):
+        laplace.fit_formula("y ~ x", DATA.assign(x=np.nan), "g", missing="drop")
+
+
+def test_one_row_may_be_a_mapping_of_values() -> None:
+    found = FIT.predict({"x": 0.5, "arm": "b"})
+    expected = FIT.predict(pd.DataFrame({"x": [0.5], "arm": ["b"]}))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_fits_of_rows_that_were_dropped_are_not_compared_and_it_says_how() -> None:
+    holes = DATA.assign(x=DATA["x"].where(DATA.index != 3))
+    large = laplace.fit_formula("y ~ x", holes, "g", missing="drop")
+    with pytest.raises(ValueError, match=r"399 and 400 rows; .* data.dropna\(subset=\[...\]\)"):
+        large.compare(laplace.fit_formula("y ~ 1", holes, "g"))
+
+
+def test_fitted_values_are_predictions_and_predictions_are_shown_as_a_table() -> None:
+    pd.testing.assert_series_equal(FIT.fittedvalues, FIT.predict(), check_names=False)
+    shown = FIT.get_prediction(DATA.head(2))
+    assert repr(shown) == repr(shown.summary_frame())
+    assert shown._repr_html_() == shown.summary_frame().to_html()

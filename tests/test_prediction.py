@@ -194,6 +194,23 @@ def test_combinations_are_read_as_formulaic_reads_them() -> None:
     assert again.statistic == pytest.approx(expected, rel=1e-9)
 
 
+def test_names_are_those_of_the_summary_and_chains_are_written_out() -> None:
+    joint = FIT.wald_test("`period[T.2]` = 0, `period[T.3]` = 0")
+    for same_test in (
+        "period[T.2] = period[T.3] = 0",
+        "period[T.2]=0,period[T.3]=0",
+        ["period[T.2] = 0", "period[T.3] = 0"],
+        "`period[T.2]` = period[T.3] = 0",
+    ):
+        assert FIT.wald_test(same_test).statistic == pytest.approx(joint.statistic, rel=1e-12)
+    with pytest.raises(ValueError, match="r_matrix"):
+        FIT.wald_test("period[T.2] = 1 = 5")
+    data = datasets.contraception()
+    fit = laplace.fit_formula("use ~ age * livch", data, "district", nodes=1)
+    name = "age:livch[T.1]"
+    assert fit.wald_test(f"{name} = 0").pvalue == pytest.approx(fit.pvalues[name], rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("constraints", "words"),
     [
