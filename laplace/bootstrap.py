@@ -232,8 +232,8 @@ def bootstrap(fit: Fit, replicates: int = 1000, seed: Any = 0, workers: int = 1)
     """
     if fit.reml:
         raise ValueError(
-            "bootstrap() draws from a fit at the maximum of the likelihood, which one with reml=True "
-            "is not; use its t intervals, or the bootstrap of a fit without reml"
+            "bootstrap() draws from a fit at the maximum of the likelihood, which one with "
+            "reml=True is not; use its t intervals, or the bootstrap of a fit without reml"
         )
     model = _with_rows(fit, "bootstrap()")
     _check_converged(model, "bootstrap()")

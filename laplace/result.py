@@ -10,16 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from laplace.arguments import (
-    Array,
-    number,
-)
+from laplace.arguments import Array, number
 from laplace.contribution import Contribution
 from laplace.criterion import judge_restricted
-from laplace.degrees import describe, quantile
+from laplace.degrees import quantile
+from laplace.described import Described
 from laplace.estimate import Estimate
-from laplace.families import title
-from laplace.few_groups import words
 from laplace.local import LocalSearch
 from laplace.newton import Step
 from laplace.nodes import check_nodes
@@ -29,13 +25,12 @@ from laplace.ratio import LikelihoodRatioTest, Model, against_zero, check_testab
 from laplace.restricted import RestrictedResult
 from laplace.search import Result
 from laplace.strategy import STRATEGY
-from laplace.summary import Summary, digits
-from laplace.uses import Uses
+from laplace.summary import digits
 from laplace.verdict import FurtherMaximum, Verdict, judge
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(Uses):
+class Fit(Described):
     r"""A fitted regression with random intercepts.
 
     Named as in statsmodels. Where `tau` was estimated it is the last of the parameters, also on the
@@ -473,164 +468,6 @@ class Fit(Uses):
         else:
             advice = "use a smaller tau, or groups of more rows"
         return f"{self._method()} is not to be trusted here: {reason}; {advice}"
-
-    # the fit as a whole -----------------------------------------------------------------------
-
-    def summary(self) -> Summary:
-        """Tables of the model, the data, the method and the estimates; print or display it."""
-        return Summary(pd.Series(self._overview()), self._table())
-
-    def _overview(self) -> dict[str, str]:
-        """Say in words what the model, the data and the method are, and how it went."""
-        census, penalty = self._census, self._penalty
-        tested = self.tau_is_free and penalty is None and self.converged
-        if self._restricted is not None and self._restricted.is_saturated:
-            tested = False
-        sizes = f"of {census.smallest} to {census.largest} rows"
-        several = len(self._problem.sites) > 1
-        approximation = self._approximation()
-        test = self.test_tau().describe() if tested else ""
-        return {
-            "Model": f"{title(census.family)} with random intercepts",
-            **self._event(),
-            "Rows": self._rows_in_words(),
-            **({"Left out": str(self.design.cells)} if self._left_out else {}),
-            "Groups": f"{census.m}, {sizes}",
-            **({"Sites": self._at_sites()} if several else {}),
-            "Method": f"{self._maximum_of()}, {self._method()}",
-            **({} if penalty is None else {"Penalty": penalty.describe()}),
-            "Converged": f"yes, in {self.iterations} steps"
-            if self.converged
-            else f"NO: {self.message}",
-            "Approximation": approximation,
-            **({"Other maxima": self._others_in_words()} if self.other_maxima else {}),
-            "Log-likelihood": f"{self.llf:.4f}"
-            + ("" if penalty is None else f", penalised {self.penalized_llf:.4f}")
-            + (f"; restricted criterion {self.reml_criterion:.4f}" if self.reml else ""),
-            "AIC, BIC": f"not defined with {'reml=True' if self.reml else 'a ridge penalty'}"
-            if np.isnan(self.aic)
-            else f"{self.aic:.4f}, {self.bic:.4f}{self._by_rule()}",
-            "tau": self._tau_in_words(),
-            **({"Test of tau = 0": test} if tested else {}),
-            **self._on_few_groups(),
-        }
-
-    def _on_few_groups(self) -> dict[str, str]:
-        """Say what the t distributions are, and what rests on few groups."""
-        said = {}
-        if self._restricted is not None:
-            said["t intervals"] = describe(self._census, self._restricted.between)
-        penalised = self._penalty is not None
-        few = words(self._census.m, reml=self.reml, penalised=penalised) if self.tau_is_free else ""
-        if few:
-            said["Few groups"] = few
-        return said
-
-    def _table(self) -> pd.DataFrame:
-        """Return estimates, standard errors, z or t, p-values and 95 % Wald intervals."""
-        interval = self.conf_int()
-        statistic = "t" if self.reml else "z"
-        return pd.DataFrame(
-            {
-                "estimate": self.params,
-                "std. error": self.bse,
-                **({"df": self.df_resid.reindex(self._names)} if self.reml else {}),
-                statistic: self.tvalues,
-                f"P>|{statistic}|": self.pvalues,
-                "2.5 %": interval["lower"],
-                "97.5 %": interval["upper"],
-            }
-        )
-
-    def _maximum_of(self) -> str:
-        if self.reml:
-            return "adjusted profile likelihood for tau (reml)"
-        return f"maximum {'' if self._penalty is None else 'penalised '}likelihood"
-
-    def _method(self) -> str:
-        if self.nodes == 1:
-            return "Laplace approximation"
-        return f"adaptive Gauss-Hermite quadrature, {self.nodes} nodes"
-
-    def _rows_in_words(self) -> str:
-        """Say how many rows there are, what they stand for, and which carry nothing."""
-        text = f"{self._census.n}"
-        if self.nobs != self._census.n:
-            text += f", which stand for {self.nobs:.10g} by their weights"
-        if self._site is not None and (empty := int(np.sum(self._site.data.largest == 0.0))):
-            text += f", of which {empty} without trials"
-        if self.dropped:
-            text += f", and {self.dropped} dropped for missing values"
-        return text
-
-    @property
-    def _left_out(self) -> bool:
-        """Whether columns of the formula were left out."""
-        return self.design is not None and self.design.cells is not None
-
-    def _event(self) -> dict[str, str]:
-        """Say which outcome is a 1, where that was a level of a category."""
-        event = "" if self.design is None else self.design.event
-        return {"Event": event} if event else {}
-
-    def _by_rule(self) -> str:
-        """Say with how many nodes the criteria were computed, where that matters."""
-        if self.tau == 0.0:
-            return ""
-        return f", with {self.nodes} node{'s' if self.nodes > 1 else ''}"
-
-    def _at_sites(self) -> str:
-        sites = self._problem.sites
-        return (
-            f"{len(sites)}, which were asked {sites.rounds} times and sent {sites.numbers} numbers"
-        )
-
-    def _approximation(self) -> str:
-        """Return the verdict on the approximation in words."""
-        verdict, reason = self.verdict, self.verdict.reason(self._names)
-        if reason is not None:
-            return f"DOUBTFUL: {reason}"
-        if verdict.exact:
-            return "exact, as there is nothing to integrate at tau = 0"
-        if verdict.nodes is None:
-            return f"its error is not known: no rule has more than twice its {self.nodes} nodes"
-        if not verdict.is_known:
-            return "its error is not known, as there are no standard errors"
-        size = verdict.largest_shift
-        amount = f"{size:.2g}" if size >= 1e-4 else "less than 0.0001"
-        most = self._names[int(np.argmax(np.abs(verdict.shift)))]
-        off = 100.0 * (verdict.largest_ratio - 1.0)
-        accuracy = f"at most {off:.2g} %" if off >= 0.01 else "less than 0.01 %"
-        return (
-            f"largest predicted shift {amount} standard errors ({most}); these are off by "
-            f"{accuracy}, by {verdict.nodes} nodes"
-        )
-
-    def _others_in_words(self) -> str:
-        """Return the other maxima of the likelihood, and how much lower they are."""
-        top = self.penalized_llf if self.verdict.exact else self.verdict.value
-        if self.reml:
-            top = self.reml_criterion
-        return "; ".join(
-            f"at tau = {digits(peak.tau)}, lower by {top - peak.value:.4g}"
-            for peak in self.other_maxima
-        )
-
-    def _tau_in_words(self) -> str:
-        if not self.tau_is_free:
-            return f"{self.tau:g} (fixed)"
-        if self._restricted is not None and self._restricted.is_saturated:
-            return "0 (as the criterion says nothing of it)"
-        if self._restricted is not None and self.boundary:
-            upper = self._restricted.interval(0.05)[-1][1]
-            return (
-                "0 (estimated): variation between groups was not detected, which is no evidence "
-                f"that there is none; the 95 % interval ends at {digits(upper)}"
-            )
-        if self.boundary:
-            plain = title(self._census.family)
-            return f"0 (estimated; on the boundary, the fit is plain {plain})"
-        return f"{digits(self.tau)} (estimated)"
 
     def __repr__(self) -> str:
         return (

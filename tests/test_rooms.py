@@ -59,6 +59,7 @@ FLOORS = {
             "wald",
             "residuals",
             "uses",
+            "described",
             "result",
         ),
     ],
