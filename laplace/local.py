@@ -375,7 +375,7 @@ class LocalSearch:
         """Coefficients and tau of a fit to some of many rows; None where there is no such fit."""
         problem, strategy = self.problem, self.strategy
         census, penalty = problem.census, problem.penalty
-        if census.n < strategy.many_rows:
+        if census.n < strategy.many_rows or problem.sites.guarded:
             return None
         every = max(1, census.m // strategy.groups_of_start)
         groups = -(-census.m // every)

@@ -13,6 +13,7 @@ import numpy as np
 from laplace import questions
 from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution
+from laplace.starts import AskStart, Start
 
 RECORDS: dict[str, type] = {
     record.__name__: record
@@ -28,6 +29,8 @@ RECORDS: dict[str, type] = {
         questions.Jeffreys,
         questions.Digests,
         questions.Sketch,
+        Start,
+        AskStart,
         *get_args(questions.Question),
     )
 }

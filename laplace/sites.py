@@ -35,6 +35,7 @@ from laplace.questions import (
     Triangle,
     View,
 )
+from laplace.starts import AskStart, Start
 
 Ask = Callable[[Sequence[Any], Any], Iterable[Any]]
 
@@ -57,6 +58,11 @@ class Sites:
     ask : callable, optional
         Puts a question to all parts, and returns their answers in the same order: a loop by
         default, or a map over a cluster, or a messenger. Answers are added in that order.
+    guarded : bool
+        Whether the places refuse what could spell out rows: questions about some of them alone, and
+        linear programs.
+    starts : bool
+        Whether a search starts from the fits that the places make of their own rows.
 
     Attributes
     ----------
@@ -69,9 +75,17 @@ class Sites:
     """
 
     def __init__(
-        self, parts: Sequence[Any], *, names: Sequence[str] | None = None, ask: Ask = ask_each
+        self,
+        parts: Sequence[Any],
+        *,
+        names: Sequence[str] | None = None,
+        ask: Ask = ask_each,
+        guarded: bool = False,
+        starts: bool = False,
     ) -> None:
         self.parts = list(parts)
+        self.guarded = guarded
+        self.starts = starts
         self.names = (
             [f"site {k + 1}" for k in range(len(self.parts))] if names is None else list(names)
         )
@@ -180,6 +194,11 @@ class Sites:
     def digests(self, key: str) -> Digests:
         """Ask for keyed digests of the rows."""
         answer: Digests = self.total(AskDigests(key))
+        return answer
+
+    def start(self) -> Start:
+        """Ask for the fits that the places make of their own rows."""
+        answer: Start = self.total(AskStart())
         return answer
 
     def sketch(self, key: str, rows: int, scale: Array) -> Array:

@@ -295,7 +295,8 @@ def difference(estimate: Estimate, nodes: int) -> Contribution:
     problem, tau = estimate.problem, estimate.tau
     groups, every = problem.census.m, problem.census.m // STRATEGY.groups_of_reference
     coefficients = problem.basis.forward(estimate.beta)
-    if every < 2 or len(problem.sites) > 1:  # each place has a share of its own
+    shares = len(problem.sites) > 1 or problem.sites.guarded  # each place has a share of its own
+    if every < 2 or shares:
         return problem.likelihood(nodes).at(coefficients, tau) + _times(-1.0, estimate.likelihood)
     few, many = (
         problem.likelihood(k, every).at(coefficients, tau) for k in (estimate.nodes, nodes)
