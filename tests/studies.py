@@ -17,6 +17,8 @@ from compendium import datasets
 from compendium.simulate import published_setting, two_sites
 from laplace.engines import asking, gate, manifest, policy
 
+SITES = ("north", "south", "east", "west", "centre")
+
 
 @dataclass(frozen=True)
 class Study:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from studies import Study, distance, fitted, new_run, opened, study, written
+from studies import SITES, Study, distance, fitted, new_run, opened, study, written
 
 import laplace
 from laplace.engines import audit, gate, letters, manifest, policy, rules, terms
@@ -37,8 +37,6 @@ from laplace.questions import (
     View,
 )
 from laplace.starts import AskStart
-
-SITES = ("north", "south", "east", "west", "centre")
 
 
 def ask(

@@ -34,7 +34,7 @@ from laplace.result import Fit
 
 QUESTIONS, ANSWERS, RUN, RESULT = "questions", "answers", "run.json", "result.json"
 # How often a folder is looked into, in seconds; and how often an answer may look half written.
-PAUSE = 0.1
+PAUSE = 0.05
 HALF_WRITTEN = 50
 
 
