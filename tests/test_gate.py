@@ -201,6 +201,27 @@ def test_attack_one_misclassified_row_in_the_gradient(tmp_path: Path) -> None:
         assert refused_by(gates["north"], "least_effective")
 
 
+def test_attack_the_difference_of_two_sums(tmp_path: Path) -> None:
+    """Two thresholds on a covariate, with one row between them: all others cancel."""
+    x = np.sort(np.random.default_rng(4).normal(size=400))
+    data = pd.DataFrame({"y": np.arange(400) % 2, "x": x, "ward": np.arange(400) // 20})
+    of = Study(data, "y ~ x", "ward")
+    steep = 1e5
+    cuts = 0.5 * (x[199] + x[200]), 0.5 * (x[200] + x[201])
+    betas = [np.array([-steep * cut, steep]) for cut in cuts]
+    with opened(written(tmp_path, of, ["north"], rules="longest_step = 1e9")) as gates:
+        one = gates["north"]
+        exact = [one.rows.site.without(ALL, beta).gradient[:2] for beta in betas]
+        np.testing.assert_allclose(abs(exact[1] - exact[0]), [1.0, abs(x[200])], rtol=1e-6)
+        flat = replace(one.rows.thresholds, least_effective=0.0, effective_share=0.0)
+        flat = replace(flat, largest_share=2.0, least_cell=0)
+        object.__setattr__(one.rows, "thresholds", flat)
+        one.rows.__dict__["_check_carried"] = lambda *_: None  # the other rules would refuse, too
+        assert ask(one, AskWithout(ALL, betas[0])) is not None
+        assert ask(one, AskWithout(ALL, betas[1])) is None
+        assert refused_by(one, "least_difference")
+
+
 def small(rows: int) -> Study:
     rng = np.random.default_rng(3)
     data = pd.DataFrame(rng.normal(size=(rows, 4)), columns=list("abcd")).round(1)

@@ -33,6 +33,12 @@ NEEDED = (
 )
 BY_NAME = {"start": AskStart, "jeffreys": questions.AskJeffreys}
 ROUNDING = 1e-6
+# Sums of a billion rows hold no smaller part of themselves.
+SEEN = 1e-9
+# So many numbers are kept of questions before, rather than computed again.
+KEPT = 20_000_000
+
+Point = tuple[Array, float]  # coefficients, and tau
 
 
 class RefusedError(ValueError):
@@ -76,6 +82,10 @@ class Rows:
     site: Site
     manifest: Manifest
     thresholds: Thresholds
+    # weights and linear predictors at parameters, which can be computed again
+    _profiles: dict[tuple[bytes, float], tuple[Array, Array]] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def p(self) -> int:
@@ -178,25 +188,70 @@ class Rows:
 
     # what is asked about ------------------------------------------------------------------------
 
-    def check_parameters(self, beta: Array, tau: float) -> None:
-        """Refuse parameters at which few individuals carry the sums."""
-        data, limits = self.site.data, self.thresholds
-        if tau < limits.smallest_tau and data.m < limits.groups_at_zero:
-            rule = "smallest_tau" if tau > 0.0 else "groups_at_zero"
-            raise by_threshold(rule, limits, "this site has too few groups for a smaller tau")
+    def profile(self, beta: Array, tau: float) -> tuple[Array, Array]:
+        """Return the weight of an individual of each row, and the linear predictors.
+
+        Raises
+        ------
+        RefusedError
+            If the linear predictor is not finite.
+        """
+        key = beta.tobytes(), tau
+        if key in self._profiles:
+            return self._profiles[key]
+        data = self.site.data
         modes, _ = self.site.modes(beta, tau)
         eta = self.X @ beta + data.offset + modes[data.codes]
         if not np.all(np.isfinite(eta)):
             raise RefusedError("form", "the linear predictor has to be finite")
-        self.check_weights(data.family.b_2(eta) / self.trials, "the weights")
+        found = data.family.b_2(eta) / self.trials, eta
+        if (len(self._profiles) + 1) * data.n <= KEPT:
+            self._profiles[key] = found
+        return found
+
+    def check_parameters(self, beta: Array, tau: float, points: list[Point]) -> None:
+        """Refuse parameters at which few individuals carry the sums, or what is new in them.
+
+        Parameters
+        ----------
+        beta : ndarray of shape (p,)
+            Coefficients.
+        tau : float
+            Standard deviation of the random intercepts.
+        points : list of (ndarray, float)
+            Those that were answered before.
+        """
+        data, limits = self.site.data, self.thresholds
+        if tau < limits.smallest_tau and data.m < limits.groups_at_zero:
+            rule = "smallest_tau" if tau > 0.0 else "groups_at_zero"
+            raise by_threshold(rule, limits, "this site has too few groups for a smaller tau")
+        weights, eta = self.profile(beta, tau)
+        self.check_weights(weights, "the weights")
+        self._check_residuals(eta)
+        for other in points:
+            before, eta_before = self.profile(*other)
+            for now, then in (
+                (weights, before),
+                (data.family.b_1(eta) / self.trials, data.family.b_1(eta_before) / self.trials),
+            ):
+                change = np.abs(now - then)
+                total = float(np.sum(self.trials * change))
+                unseen = total <= SEEN * float(np.sum(self.trials * np.abs(now)))
+                if not unseen and self._effective(change) < limits.least_difference:
+                    what = "its difference from an earlier answer has fewer"
+                    raise by_threshold("least_difference", limits, what)
+
+    def _check_residuals(self, eta: Array) -> None:
+        """Refuse residuals that few individuals carry."""
+        data = self.site.data
         if data.family.name == Poisson.name:
             sizes = np.abs(data.y - data.family.b_1(eta))
             self._check_carried(sizes, sizes**2, float(sizes.max()), "the residuals")
             return
-        up, down = special().expit(-eta), special().expit(eta)  # residuals of events, non-events
+        up, down = special().expit(-eta), special().expit(eta)  # of events, and of the others
         events, others = data.y, self.trials - data.y
         largest = max(
-            np.max(up, where=events > 0, initial=0), np.max(down, where=others > 0, initial=0)
+            np.max(up, where=events > 0, initial=0.0), np.max(down, where=others > 0, initial=0.0)
         )
         self._check_carried(
             events * up + others * down,
@@ -241,15 +296,15 @@ class Past:
         Questions that were answered.
     numbers : float
         Numbers that were sent, those that are given twice counted once.
-    points : list of ndarray
-        Coefficients that were asked about.
+    points : list of (ndarray, float)
+        Coefficients and tau that were asked about.
     margins, refusals : int
         Directions that were tried, and questions that were refused.
     """
 
     answered: set[str] = field(default_factory=set)
     numbers: float = 0.0
-    points: list[Array] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
     margins: int = 0
     refusals: int = 0
 
@@ -262,7 +317,7 @@ class Past:
         self.margins += isinstance(question, questions.AskMargins)
         beta = coefficients_of(question)
         if beta is not None:
-            self.points.append(beta)
+            self.points.append((beta, getattr(question, "tau", 0.0)))
 
 
 def check(question: Any, text: str, rows: Rows, allowed: tuple[str, ...], past: Past) -> None:
@@ -294,11 +349,12 @@ def check(question: Any, text: str, rows: Rows, allowed: tuple[str, ...], past: 
         raise rows.objection
     beta = coefficients_of(question)
     if beta is not None:
+        earlier = [point[0] for point in past.points]
         # a question that the walk along tau has come to is near to one of those before it
-        nearest = min(rows.distance(beta, b) for b in (np.zeros(rows.p), *past.points))
+        nearest = min(rows.distance(beta, b) for b in (np.zeros(rows.p), *earlier))
         if nearest > limits.longest_step:
             raise by_threshold("longest_step", limits, "this question is further away")
-        rows.check_parameters(beta, getattr(question, "tau", 0.0))
+        rows.check_parameters(beta, getattr(question, "tau", 0.0), past.points)
     if isinstance(question, questions.AskJeffreys):
         _check_triangle(question, rows)
     if text in past.answered:

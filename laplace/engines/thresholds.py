@@ -46,6 +46,7 @@ class Thresholds:
     least_effective: float = 10.0
     effective_share: float = 0.02
     largest_share: float = 0.2
+    least_difference: float = 2.0
     numbers_per_unknown: float = 1.0
     longest_step: float = 10.0
     smallest_tau: float = 0.01
@@ -109,6 +110,14 @@ RULES = {
         "no individual carries more than {} of a sum",
         "the dominance rule of official statistics, for one contributor; stricter than usual, as "
         "many sums are sent",
+    ),
+    "least_difference": Rule(
+        "what distinguishes an answer from an earlier one rests on at least {} individuals, "
+        "effectively",
+        "two sums that differ in one row give it away. Near the end of an honest fit a difference "
+        "may rest on few rows of large covariates; below two it is a single one. Differences of "
+        "three and more answers are not looked at",
+        least=True,
     ),
     "numbers_per_unknown": Rule(
         "all answers together hold at most {} numbers for each number in the rows",
