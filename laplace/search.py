@@ -23,6 +23,9 @@ more nodes         With ``nodes="auto"``: until no parameter is predicted to mov
                    than ``enough_ratio`` = 1.05.
 =================  ================================================================================
 
+Where `Sites` asks the places for fits of their own rows, these, combined by their information, are
+the start of *near* or *fixed tau* for any number of rows, and *some rows* is left out.
+
 There is doubt where
 
 - the search did not converge, or ended at a tau above ``large_tau`` = 5;

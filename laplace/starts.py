@@ -1,4 +1,4 @@
-"""A question that saves rounds: what places find by their own rows alone.
+r"""A question that saves rounds: what places find by their own rows alone.
 
 A search that starts from the fits of the places, combined by their information, takes fewer rounds.
 It finds the same maximum. What the places answer are estimates of their own, which a place may not
@@ -27,12 +27,20 @@ class Start:
         That times the estimates.
     plain, plain_weighted : ndarray of shape (p, p), (p,)
         The same of the fits without random intercepts.
+    highest : float
+        Sum of the maxima without random intercepts, which no common coefficients exceed; infinite
+        where a place has no such fit.
+    least, most : float
+        At these, least and largest information of a group; see `laplace.contribution.AtZero`.
     """
 
     information: Array
     weighted: Array
     plain: Array
     plain_weighted: Array
+    highest: float
+    least: float
+    most: float
 
     def __add__(self, other: Start) -> Start:
         """Add those of other places."""
@@ -41,6 +49,9 @@ class Start:
             self.weighted + other.weighted,
             self.plain + other.plain,
             self.plain_weighted + other.plain_weighted,
+            self.highest + other.highest,
+            min(self.least, other.least),
+            max(self.most, other.most),
         )
 
 

@@ -24,7 +24,7 @@ FLOORS = {
     "seam": ["questions", "starts", "messages", "sites"],
     "engine": ["kernels", "plan", "grouped", "likelihood", "design", "site"],
     "fit": [
-        *("newton", "basis", "penalties", "objective", "separation", "strategy", "local"),
+        *("newton", "basis", "penalties", "objective", "separation", "strategy", "places", "local"),
         *(
             "estimate",
             "verdict",

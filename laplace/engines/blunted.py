@@ -18,6 +18,7 @@ from laplace.engines.rules import RefusedError, Rows, by_threshold
 from laplace.questions import AskCensus, Census, Margins, Moments
 from laplace.separation import MARGIN_TOLERANCE
 from laplace.site import DIGEST_BYTES
+from laplace.starts import Start
 
 
 def blunted(question: Any, answer: Any, rows: Rows, labels_key: bytes) -> Any:
@@ -43,7 +44,7 @@ def blunted(question: Any, answer: Any, rows: Rows, labels_key: bytes) -> Any:
         return _moments(answer)
     if isinstance(answer, Margins):
         return _margins(answer, rows)
-    return _at_zero(answer, rows) if isinstance(answer, AtZero) else answer
+    return _rounded_ends(answer, rows) if isinstance(answer, AtZero | Start) else answer
 
 
 def _census(answer: Census, key: str, rows: Rows, labels_key: bytes) -> Census:
@@ -102,7 +103,7 @@ def _margins(answer: Margins, rows: Rows) -> Margins:
     return Margins(1.0 if all_above else 0.0, 1.0, answer.positive, answer.rows)
 
 
-def _at_zero(answer: AtZero, rows: Rows) -> AtZero:
+def _rounded_ends(answer: AtZero | Start, rows: Rows) -> AtZero | Start:
     """Round the information of the groups that tell least and most, where these have few rows."""
     data = rows.site.data
     if data.sum_by_group(rows.trials).min() >= rows.thresholds.least_rows:

@@ -9,6 +9,7 @@ import numpy as np
 
 from laplace.arguments import Array
 from laplace.fit import fit_sites
+from laplace.questions import ALL
 from laplace.result import Fit
 from laplace.site import Site
 from laplace.sites import Sites
@@ -38,12 +39,17 @@ class Own:
         information is zero.
         """
         p = self.site.data.p
-        plain, of_plain = _information(self._fit(tau=0.0), p)
+        without = self._fit(tau=0.0)
+        plain, of_plain = _information(without, p)
+        highest, least, most = np.inf, 0.0, 0.0
+        if without is not None:
+            there = self.site.without(ALL, without.beta)
+            highest, least, most = there.value, there.least, there.most
         whole, of_whole = np.zeros((p + 1, p + 1)), np.zeros(p + 1)
         fitted = self._fit() if self.site.data.m > 1 else None
         if fitted is not None and not fitted.boundary:
             whole, of_whole = _information(fitted, p + 1)
-        return Start(whole, of_whole, plain, of_plain)
+        return Start(whole, of_whole, plain, of_plain, highest, least, most)
 
     def _fit(self, **options: Any) -> Fit | None:
         """Return a fit; None where there is none."""

@@ -20,7 +20,7 @@ from laplace.families import Poisson
 from laplace.later import special
 from laplace.local import TAU_LIMIT
 from laplace.site import Site
-from laplace.starts import AskStart
+from laplace.starts import AskStart, Start
 
 # Every fit asks these.
 NEEDED = (
@@ -318,6 +318,10 @@ class Past:
         beta = coefficients_of(question)
         if beta is not None:
             self.points.append((beta, getattr(question, "tau", 0.0)))
+        if isinstance(answer, Start) and answer.plain.any():
+            # the site's own fit is known from now on, and questions may begin there
+            own = np.linalg.solve(answer.plain, answer.plain_weighted)
+            self.points.append((np.asarray(own), 0.0))
 
 
 def check(question: Any, text: str, rows: Rows, allowed: tuple[str, ...], past: Past) -> None:
@@ -453,6 +457,8 @@ def size_of_answer(question: Any, p: int) -> int:
     symmetric = q * (q + 1) // 2
     if isinstance(question, questions.AskJeffreys):
         return p + symmetric + p * p * q // 2
+    if isinstance(question, AskStart):
+        return q + symmetric + p + p * q // 2 + 3
     return 1 + q + symmetric
 
 
