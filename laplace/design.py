@@ -115,6 +115,19 @@ def read(
     )
 
 
+def named_columns(formula: str) -> list[str]:
+    """Return the columns that a formula names, the outcome first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it cannot be read.
+    """
+    left, right = _sides(formula)
+    outcome, trials = _outcome(left)
+    return [outcome, *([trials] if trials else []), *sorted(_columns(right))]
+
+
 @dataclass(frozen=True)
 class Design:
     """How a formula turns columns into X, remembered for new rows.

@@ -64,7 +64,8 @@ class Uses(Parameters):
         ----------
         X : array_like of shape (k, p), optional
             Rows to predict; by default the rows of the fit, each with its group's mode. After
-            `fit_formula`, a DataFrame with the columns of the formula.
+            `fit_formula`, a DataFrame with the columns of the formula. For a Dask DataFrame the
+            result is lazy.
         groups : str or array_like of shape (k,), optional
             Their groups, which the fit must know, or a column of X after `fit_formula`.
         offset : str or array_like of shape (k,), optional
@@ -91,6 +92,10 @@ class Uses(Parameters):
             If rows are not as those of the fit, a group is unknown, or `kind` does not go with
             `groups`.
         """
+        if hasattr(X, "map_partitions"):  # a Dask DataFrame: later, a partition at a time
+            options = {"groups": groups, "offset": offset, "kind": kind, "new_groups": new_groups}
+            meta = pd.Series(dtype=float, name="predicted")
+            return X.map_partitions(_predicted, self, meta=meta, **options)  # type: ignore[no-any-return]
         rows = Rows(self._problem, self.beta, self.tau, self.design, self._rows)
         return predicted(rows, X, groups, offset, kind, new_groups)
 
@@ -185,3 +190,10 @@ class Uses(Parameters):
         tau = np.array([self.tau, *ends])
         share = 1.0 / (1.0 + np.pi**2 / 3.0 / np.where(tau == 0.0, 1.0, tau) ** 2)
         return pd.Series(np.where(tau == 0.0, 0.0, share), index=["icc", "lower", "upper"])
+
+
+def _predicted(part: pd.DataFrame, fit: Uses, **options: Any) -> pd.Series:
+    """Predict for a partition."""
+    if not len(part):
+        return pd.Series(dtype=float, name="predicted")
+    return fit.predict(part, **options)
