@@ -324,7 +324,7 @@ class Search:
         strategy, p = self.strategy, self.problem.census.p
         many = self.problem.census.m // strategy.groups_of_probe
         sites = self.problem.sites
-        one_place = len(sites) == 1 and not sites.guarded
+        one_place = (len(sites) == 1 or sites.sampled) and not sites.guarded
         objective = self.problem.objective(1, max(many, 1) if one_place else 1)
         taus, beta = self._taus(), self.local.about_plain()
         taus = taus[taus <= strategy.probe_to * strategy.walk_ratio]

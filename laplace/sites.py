@@ -74,6 +74,9 @@ class Sites:
         How many numbers the places sent, all together.
     """
 
+    # whether some groups of each place are taken for all where that is enough, as of a single place
+    sampled = False
+
     def __init__(
         self,
         parts: Sequence[Any],

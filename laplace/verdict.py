@@ -21,6 +21,7 @@ from laplace.contribution import Contribution
 from laplace.estimate import Estimate, covariance_of
 from laplace.newton import newton_step
 from laplace.nodes import MAX_NODES
+from laplace.questions import View
 from laplace.strategy import STRATEGY
 
 # The fewest nodes that an approximation is compared with.
@@ -284,8 +285,8 @@ def apart(estimate: Estimate, verdict: Verdict, nodes: int) -> float:
 def difference(estimate: Estimate, nodes: int) -> Contribution:
     """Return what more nodes add to the log-likelihood at an estimate.
 
-    Of many groups at a single place, some are taken for all: those differ little in what more
-    nodes add, while the log-likelihood itself would differ much.
+    Of many groups at a single place, or in partitions, some are taken for all: those differ little
+    in what more nodes add, while the log-likelihood itself would differ much.
 
     Returns
     -------
@@ -295,13 +296,17 @@ def difference(estimate: Estimate, nodes: int) -> Contribution:
     problem, tau = estimate.problem, estimate.tau
     groups, every = problem.census.m, problem.census.m // STRATEGY.groups_of_reference
     coefficients = problem.basis.forward(estimate.beta)
-    shares = len(problem.sites) > 1 or problem.sites.guarded  # each place has a share of its own
-    if every < 2 or shares:
+    sites = problem.sites
+    shares = len(sites) > 1 and not sites.sampled  # each place has a share of its own
+    if every < 2 or shares or sites.guarded:
         return problem.likelihood(nodes).at(coefficients, tau) + _times(-1.0, estimate.likelihood)
     few, many = (
         problem.likelihood(k, every).at(coefficients, tau) for k in (estimate.nodes, nodes)
     )
-    return _times(groups / -(-groups // every), many + _times(-1.0, few))
+    taken = -(-groups // every)
+    if len(sites) > 1:
+        taken = sites.census(View(every)).m
+    return _times(groups / taken, many + _times(-1.0, few))
 
 
 def _to_columns(step: Array, basis: Basis) -> Array:

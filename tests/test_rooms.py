@@ -45,7 +45,7 @@ FLOORS = {
 ENGINES = [
     *("entries", "terms", "thresholds", "manifest", "policy", "own"),
     *("rules", "blunted", "letters", "audit", "preview", "gate"),
-    *("asking", "files", "replay", "recipes", "dask"),
+    *("asking", "files", "replay", "recipes", "dask", "flower"),
 ]
 ROOMS = [room for floor in FLOORS.values() for room in floor]
 # Floors that a floor may import from, besides itself.

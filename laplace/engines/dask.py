@@ -223,6 +223,8 @@ class Partitions(Sites):
         Number of rows that were left out for missing values.
     """
 
+    sampled = True
+
     def __init__(
         self,
         client: Any,

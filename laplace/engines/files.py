@@ -106,13 +106,11 @@ class Folder:
                     (self.path / name).rename(old / name)
         write(self.path / RUN, run.to_json())
 
-    def carry(self, number: int, asked: dict[str, str]) -> dict[str, str]:
-        """Leave letters in the folder, and return their answers.
+    def leave(self, number: int, asked: dict[str, str]) -> None:
+        """Leave letters in the folder.
 
         Raises
         ------
-        WaitingError
-            If some are not there, or not in time.
         ValueError
             If another question lies there under the same number.
         """
@@ -125,14 +123,30 @@ class Folder:
                     f"{path} holds another question than the fit asks now: the answers before it, "
                     "the keys, or the version of a package have changed. Begin a new run"
                 )
+
+    def answered(self, number: int, site: str) -> str | None:
+        """Return the answer of a site that lies in the folder, or None."""
+        path = self.path / ANSWERS / name_of(number, site)
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+
+    def carry(self, number: int, asked: dict[str, str]) -> dict[str, str]:
+        """Leave letters in the folder, and return their answers.
+
+        Raises
+        ------
+        WaitingError
+            If some are not there, or not in time.
+        ValueError
+            If another question lies there under the same number.
+        """
+        self.leave(number, asked)
         until = time.monotonic() + (self._patience or 0.0)
         found: dict[str, str] = {}
         half_written = 0
         while True:
             for site in asked.keys() - found.keys():
-                path = self.path / ANSWERS / name_of(number, site)
-                if path.exists():
-                    text = path.read_text(encoding="utf-8", errors="replace")
+                text = self.answered(number, site)
+                if text is not None:
                     half_written += not _is_whole(text)
                     if _is_whole(text) or half_written > HALF_WRITTEN or not self._patience:
                         found[site] = text
@@ -147,7 +161,7 @@ class Folder:
         """Fit as far as the answers in the folder go, and write down the result."""
         run = self.run
         fit = fit_run(run, by_letters(run, keys, self.carry))
-        write(self.path / RESULT, json.dumps(result_of(fit, run), indent=2))
+        keep_result(self, fit, run)
         return fit
 
     def answer(self, site: str, gate: str | Path) -> int:
@@ -159,6 +173,11 @@ class Folder:
                 write(reply, exchange(gate, path.read_text(encoding="utf-8", errors="replace")))
                 count += 1
         return count
+
+
+def keep_result(folder: Folder, fit: Fit, run: Run) -> None:
+    """Write down the result of a run in its folder."""
+    write(folder.path / RESULT, json.dumps(result_of(fit, run), indent=2))
 
 
 def _is_whole(text: str) -> bool:
@@ -236,6 +255,9 @@ def _ask(given: argparse.Namespace) -> int:
         manifest.check_package(agreed)
         options = {name: getattr(given, name) for name in OPTIONS}
         folder.begin(Run.new(agreed.study, agreed.digest, given.sites, **options))
+    if given.only_begin:
+        print(f"A run is begun in {folder.path}.")
+        return 0
     fit = folder.fit(keys_of(given.keys, folder.run.sites))
     print(fit.summary())
     print(f"\nThe estimates, to the last digit, are in {folder.path / RESULT}.")
@@ -278,6 +300,9 @@ def _parser() -> argparse.ArgumentParser:
     begin.add_argument("--strength", type=float)
     begin.add_argument("--starts", action="store_true", help="start from the sites' own fits")
     begin.add_argument("--without", nargs="+", help="begin again without these sites")
+    begin.add_argument(
+        "--only-begin", action="store_true", help="begin a run that Flower is to carry"
+    )
     begin.add_argument("--again", action="store_true", help="begin anew; the old run is put aside")
     parser.add_argument("--keys", help="folder with SITE.key for each site (ask, fit)")
     parser.add_argument(

@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import shutil
 import socket
 import socketserver
 import sys
@@ -321,9 +322,12 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 class Server(socketserver.UnixStreamServer):
-    """Answers letters at a Unix socket, one after the other; only this user can reach it."""
+    """Answers letters at a Unix socket, one after the other.
 
-    def __init__(self, gate: Gate, path: Path) -> None:
+    Only this user can reach it, and the members of a group of users, where one is given.
+    """
+
+    def __init__(self, gate: Gate, path: Path, group: str | None = None) -> None:
         self.answer = gate.answer
         if path.exists():
             try:
@@ -341,6 +345,13 @@ class Server(socketserver.UnixStreamServer):
             ) from None
         finally:
             os.umask(before)
+        if group is not None:
+            try:
+                shutil.chown(path, group=group)
+            except (LookupError, OSError) as error:
+                path.unlink()
+                raise ValueError(f"the socket cannot be given to {group!r}: {error}") from None
+            os.chmod(path, 0o660)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say that a peer went away; the gate stays open."""
@@ -362,6 +373,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=("preview", "approve", "serve", "log"))
     parser.add_argument("policy", help="the site's policy, a TOML file")
     parser.add_argument("--socket", help="where the gate answers; by default SITE.socket")
+    parser.add_argument(
+        "--group", help="group of users whose programs may hand letters to the socket"
+    )
     parser.add_argument("--yes", action="store_true", help="approve without being asked")
     given = parser.parse_args(arguments)
     try:
@@ -388,7 +402,7 @@ def _run(gate: Gate, given: argparse.Namespace) -> int:
             print("Approved, and written down.")
         return 0
     path = Path(given.socket or f"{gate.policy.site}.socket")
-    with Server(gate, path) as server:
+    with Server(gate, path, given.group) as server:
         if not gate.approved:
             print("Nothing is answered before somebody approves: stop, and run approve.")
         print(f"The gate of {gate.policy.site!r} answers at {path}.", flush=True)
