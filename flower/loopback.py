@@ -49,7 +49,9 @@ class Loopback:
         self.home = home
         self.folder = home / "coordinator"
         self.port, *self.node_ports = free_ports(2 + len(SITES))
-        self.environment = {**os.environ, **QUIET, "FLWR_HOME": str(home / "flwr")}
+        # Flower's programs start others of the same environment
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        self.environment = {**os.environ, **QUIET, "PATH": path, "FLWR_HOME": str(home / "flwr")}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, *command: Any) -> subprocess.Popen[bytes]:
