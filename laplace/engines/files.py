@@ -33,6 +33,7 @@ from laplace.fit import AUTO
 from laplace.result import Fit
 
 QUESTIONS, ANSWERS, RUN, RESULT = "questions", "answers", "run.json", "result.json"
+TROUBLE = "trouble.txt"
 # How often a folder is looked into, in seconds; and how often an answer may look half written.
 PAUSE = 0.05
 HALF_WRITTEN = 50
@@ -101,7 +102,7 @@ class Folder:
         if (self.path / RUN).exists():
             old = self.path / f"before-{self.run.run}"
             old.mkdir()
-            for name in (RUN, QUESTIONS, ANSWERS, RESULT):
+            for name in (RUN, QUESTIONS, ANSWERS, RESULT, TROUBLE):
                 if (self.path / name).exists():
                     (self.path / name).rename(old / name)
         write(self.path / RUN, run.to_json())

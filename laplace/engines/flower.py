@@ -20,7 +20,7 @@ from typing import Any
 
 from laplace.arguments import quoted
 from laplace.engines.asking import by_letters, fit_run
-from laplace.engines.files import ANSWERS, Folder, keep_result, keys_of, name_of, write
+from laplace.engines.files import ANSWERS, TROUBLE, Folder, keep_result, keys_of, name_of, write
 from laplace.result import Fit
 
 LOG = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class SiteLostError(RuntimeError):
 
 
 def fit(grid: Any, folder: str | Path, keys: str | None = None, patience: float = 600.0) -> Fit:
-    """Fit the run that was begun in a folder, and write down the result there.
+    """Fit the run that was begun in a folder, and write down the result there, or what went wrong.
 
     Parameters
     ----------
@@ -72,7 +72,8 @@ def fit(grid: Any, folder: str | Path, keys: str | None = None, patience: float 
         As `laplace.engines.files` does.
     """
     place = Folder(folder)
-    run = place.run
+    run, trouble = place.run, place.path / TROUBLE
+    trouble.unlink(missing_ok=True)
     nodes = Nodes(grid, run.sites, patience)
 
     def carry(number: int, asked: dict[str, str]) -> dict[str, str]:
@@ -87,7 +88,12 @@ def fit(grid: Any, folder: str | Path, keys: str | None = None, patience: float 
             LOG.info("question %d: %.1f s", number, time.monotonic() - began)
         return {site: place.answered(number, site) or "" for site in asked}
 
-    found = fit_run(run, by_letters(run, keys_of(keys, run.sites), carry))
+    try:
+        found = fit_run(run, by_letters(run, keys_of(keys, run.sites), carry))
+    except Exception as error:
+        # where Flower keeps what an app says is another matter
+        write(trouble, f"{type(error).__name__}: {error}\n")
+        raise
     keep_result(place, found, run)
     LOG.info("the fit is done: %s", found)
     return found
