@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -273,6 +274,7 @@ def main() -> int:
     home = Path(given.keep or tempfile.mkdtemp(prefix="laplace-flower-")).resolve()
     home.mkdir(parents=True, exist_ok=True)
     loopback = Loopback(home)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no process is left behind
     try:
         attempt(loopback)
     except RuntimeError as error:
