@@ -15,7 +15,7 @@ PY := $(BIN)/python
 HTML := book/_build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test bounds peers notebooks portable run study benchmark timings sabotage lint format lock clean FORCE
+.PHONY: help setup book serve test bounds peers notebooks portable flower run study benchmark timings sabotage lint format lock clean FORCE
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -85,6 +85,21 @@ notebooks: $(STAMP)  ## compute every notebook again, in place
 	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \
 	  --execute --inplace notebooks/*.ipynb
 
+# An environment of its own: what carries letters between sites needs half a hundred packages, and other
+# versions of some.
+FLOWER := runs/flower
+$(FLOWER)/.installed: flower/requirements.lock pyproject.toml
+	@echo "Installing Flower into $(FLOWER), a minute or two ..."
+	@$(PYTHON) -m venv --clear $(FLOWER)
+	@$(FLOWER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r flower/requirements.lock
+	@$(FLOWER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation -e .
+	@touch $@
+
+flower: $(FLOWER)/.installed  ## fit over three sites by Flower, on this machine, in its own environment
+	@$(FLOWER)/bin/python flower/loopback.py $(OPTIONS)
+
 run: $(STAMP)  ## run one with other values: make run NOTEBOOK=03_two_sites PARAMETERS="-p tau 2"
 	@$(PY) notebooks/run.py $(NOTEBOOK) $(PARAMETERS)
 
@@ -116,9 +131,10 @@ COMPILE = $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emi
   --no-emit-find-links --python-version 3.11 --no-emit-package laplace-glmm \
   --custom-compile-command "make lock" pyproject.toml
 
-lock: $(STAMP)  ## write both locks anew from pyproject.toml
+lock: $(STAMP)  ## write all locks anew from pyproject.toml
 	@$(COMPILE) $(foreach extra,notebooks book test lint build,--extra $(extra)) -o requirements.lock
 	@$(COMPILE) --extra benchmarks -c requirements.lock -o benchmarks/requirements.lock
+	@$(COMPILE) --extra flower --extra build -o flower/requirements.lock
 
 clean:  ## delete the built book and the caches; .venv and runs stay
 	@rm -rf book/_build book/notebooks dist .pytest_cache .mypy_cache .ruff_cache

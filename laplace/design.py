@@ -37,6 +37,7 @@ from laplace.frames import (
     check_missing,
     check_unique,
     hint,
+    names_in,
     with_levels_that_occur,
 )
 from laplace.outcomes import needs_trials, outcomes
@@ -188,6 +189,24 @@ def read(
         design,
         len(data) - len(kept),
     )
+
+
+def named_columns(formula: str) -> list[str]:
+    """Return the columns that a formula names, before there are any to look at.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it cannot be read, or asks for all other columns.
+    """
+    import formulaic
+
+    text = parse(formula)
+    terms = _read(lambda: formulaic.Formula(text.right), text.right)
+    sides = [text.outcome, *([text.trials] if text.trials else []), *text.offsets]
+    names = [name for side in sides for name in sorted(names_in(side))]
+    names += sorted({name for factor in _expressions(terms) for name in names_in(factor)})
+    return list(dict.fromkeys([*names, *text.groups]))
 
 
 @dataclass(frozen=True, eq=False)

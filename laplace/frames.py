@@ -257,6 +257,18 @@ def _variables(expression: str, layers: Any) -> set[Any]:
     return simple
 
 
+def names_in(expression: str) -> set[str]:
+    """Return the names that an expression needs, but for functions that formulas have."""
+    from formulaic.transforms import TRANSFORMS
+    from formulaic.utils.layered_mapping import LayeredMapping
+
+    alone = without_backticks(expression)
+    if alone != expression.strip():
+        return {alone}
+    roots = {str(name).partition(".")[0] for name in _variables(expression, LayeredMapping())}
+    return {name for name in roots if name not in TRANSFORMS and not _is_builtin(name)}
+
+
 def _functions(expression: str) -> set[str]:
     """Return the last parts of the names that an expression calls or reads."""
     return {str(v).rpartition(".")[2] for v in _variables(expression, {})}

@@ -18,6 +18,7 @@ from laplace.arguments import Array
 from laplace.contribution import COEFFICIENTS, AtZero, Contribution
 from laplace.newton import DECREMENT_TOLERANCE, Maximum, maximise
 from laplace.objective import Objective, Problem, problem_of
+from laplace.places import OwnFits, own_fits
 from laplace.questions import View
 from laplace.strategy import STRATEGY, Strategy
 
@@ -187,6 +188,9 @@ class LocalSearch:
         # was evaluated before it
         self._nearly: Array | None = None
         self._seen: AtZero | None = None
+        # what the places found by their own rows, where they were asked: it shows that there is no
+        # separation
+        self._own: OwnFits | None = None
         p = problem.census.p
         self._max_step = np.append(np.full(p, np.inf), MAX_STEP_LOG_TAU)
         # coefficients where the linear predictor, the offset included, is nearest to zero; and
@@ -209,10 +213,10 @@ class LocalSearch:
         problem, objective = self.problem, self.problem.objective(nodes)
         if problem.tau == 0.0:
             return Found.of(nodes, self.plain().maximum, 0.0, Stage.WITHOUT)
-        start = self._start_of_some_rows()
+        start = self._start_of_places() or self._start_of_some_rows()
         if problem.tau is not None:
             return self._at_fixed_tau(objective, problem.tau, start)
-        if problem.census.n > self.strategy.few_rows:
+        if problem.census.n > self.strategy.few_rows or (start and self._own is not None):
             nearby = start or self._rough_start()
             found = None if nearby is None else self._near(objective, nearby)
             if found is not None:
@@ -285,15 +289,16 @@ class LocalSearch:
     def _fit_without(self) -> Plain:
         problem = self.problem
         # where a penalty keeps tau above zero, this is a start and nothing else
+        own = None if self._own is None else self._own.plain
         a_start = problem.always_inside and problem.tau != 0.0
         tolerance = self.strategy.start_tolerance if a_start else self._tolerance
-        maximum, at = self._maximise_without(tolerance)
+        maximum, at = self._maximise_without(tolerance, own)
         there: Contribution = at
         if problem.penalty is not None:  # which has no part in what the data tell
             there = problem.likelihood(1).without(maximum.theta)
         information = self._least_information(there)
         nearly = information < self.strategy.separation_sign
-        if problem.penalty is None and (nearly or not maximum.converged):
+        if problem.penalty is None and ((nearly and self._own is None) or not maximum.converged):
             separation.check(problem)
         slope = np.inf if problem.always_inside else at.slope
         return Plain(maximum, slope, at.squares, at.least, at.most, information)
@@ -351,7 +356,7 @@ class LocalSearch:
 
     def _is_regular(self, found: Maximum) -> bool:
         """Return whether a search ended at a maximum, and without a sign of separation."""
-        least = self._least_information(found.contribution)
+        least = np.inf if self._own else self._least_information(found.contribution)
         return found.converged and least >= self.strategy.separation_sign
 
     # starts -------------------------------------------------------------------------------------
@@ -372,11 +377,32 @@ class LocalSearch:
         squared = 2.0 * slope / squares if squares > 0.0 else np.inf
         return float(np.sqrt(np.clip(squared, least**2, most**2)))
 
+    def _start_of_places(self) -> Start | None:
+        """Coefficients and tau of the places' own fits; None where they lead to tau = 0.
+
+        Where no place could estimate tau, it is guessed from the fit without random intercepts.
+        """
+        problem, strategy = self.problem, self.strategy
+        self._own = own = own_fits(problem)
+        if own is None:
+            return None
+        if problem.tau is not None:
+            return own.coefficients, problem.tau
+        if own.tau is not None:
+            self._nearly, self._seen = own.plain, own.seen
+            return own.coefficients, float(
+                np.clip(own.tau, strategy.least_start, strategy.large_tau)
+            )
+        self._seen = at = problem.objective(1).without(own.plain).of(COEFFICIENTS)
+        self._nearly = _next_of(own.plain, at)
+        tau = self._first_tau(at.slope, at.squares)
+        return (self._with(self._nearly, tau), tau) if at.slope > 0.0 else None
+
     def _start_of_some_rows(self) -> Start | None:
         """Coefficients and tau of a fit to some of many rows; None where there is no such fit."""
         problem, strategy = self.problem, self.strategy
         census, penalty = problem.census, problem.penalty
-        if census.n < strategy.many_rows:
+        if census.n < strategy.many_rows or problem.sites.guarded:
             return None
         every = max(1, census.m // strategy.groups_of_start)
         groups = -(-census.m // every)
@@ -399,7 +425,8 @@ class LocalSearch:
     def _at_fixed_tau(self, objective: Objective, tau: float, start: Start | None) -> Found:
         """Return the maximum over the coefficients."""
         coefficients = self.plain().maximum.theta if start is None else start[0]
-        there = maximise_at(objective, coefficients, tau)
+        tolerance = self._tolerance if self._own is None else self.strategy.many_rows_tolerance
+        there = maximise_at(objective, coefficients, tau, tolerance=tolerance)
         if start is not None and not self._is_regular(there):
             there = maximise_at(objective, self.plain().maximum.theta, tau)
         return Found.of(objective.nodes, there, tau, Stage.FIXED_TAU)
@@ -423,13 +450,15 @@ class LocalSearch:
                     stop=stop,
                     tolerance=strategy.nearby_tolerance,
                 ).theta
-        many = census.n >= strategy.many_rows
+        many = census.n >= strategy.many_rows or self._own is not None
         tolerance = strategy.many_rows_tolerance if many else self._tolerance
         found = maximise(objective, theta, max_step=self._max_step, stop=stop, tolerance=tolerance)
         tau = float(np.exp(found.theta[-1]))
         if tau > strategy.large_tau or not self._is_regular(found):
             return None
         # Is it above the best without random intercepts? Near that, the decrement bounds the gain.
+        if self._seen is not None and found.contribution.value > self.bound_at_zero:
+            return Found.of(objective.nodes, found, tau, Stage.NEAR)
         near = self._without(found.theta[:-1], tau) if self._nearly is None else self._nearly
         self._seen = there = objective.without(near).of(COEFFICIENTS)
         self._nearly = _next_of(near, there)

@@ -13,6 +13,7 @@ import numpy as np
 from laplace import questions
 from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution
+from laplace.starts import AskStart, Start
 
 RECORDS: dict[str, type] = {
     record.__name__: record
@@ -29,6 +30,8 @@ RECORDS: dict[str, type] = {
         questions.Digests,
         questions.Sketch,
         questions.Variation,
+        Start,
+        AskStart,
         *get_args(questions.Question),
     )
 }

@@ -23,6 +23,9 @@ more nodes         With ``nodes="auto"``: until no parameter is predicted to mov
                    than ``enough_ratio`` = 1.05.
 =================  ================================================================================
 
+Where `Sites` asks the places for fits of their own rows, these, combined by their information, are
+the start of *near* or *fixed tau* for any number of rows, and *some rows* is left out.
+
 There is doubt where
 
 - the search did not converge, or ended at a tau above ``large_tau`` = 5;
@@ -325,7 +328,8 @@ class Search:
         """
         strategy, p = self.strategy, self.problem.census.p
         many = self.problem.census.m // strategy.groups_of_probe
-        one_place = len(self.problem.sites) == 1
+        sites = self.problem.sites
+        one_place = (len(sites) == 1 or sites.sampled) and not sites.guarded
         objective = self.problem.objective(1, max(many, 1) if one_place else 1)
         taus, beta = self._taus(), self.local.about_plain()
         taus = taus[taus <= strategy.probe_to * strategy.walk_ratio]

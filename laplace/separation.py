@@ -45,11 +45,11 @@ class SeparationError(ValueError):
 def check(problem: Problem) -> None:
     r"""Refuse outcomes that a linear combination of the columns of X separates.
 
-    A single place answers by linear programming, which names few columns. Several places follow
-    Newton's method without random intercepts: where it runs to infinity its last step is the
-    direction, and one question certifies that no row at any place objects. Where it ends at a
-    maximum nothing separates the outcomes: the residuals there are all nonzero and orthogonal to
-    X, which is Stiemke's certificate that no direction does.
+    A single place answers by linear programming, which names few columns. Several places, and
+    guarded ones, follow Newton's method without random intercepts: where it runs to infinity its
+    last step is the direction, and one question certifies that no row at any place objects. Where
+    it ends at a maximum nothing separates the outcomes: the residuals there are all nonzero and
+    orthogonal to X, which is Stiemke's certificate that no direction does.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def check_variation(problem: Problem) -> None:
 
 def _direction(problem: Problem) -> Direction | None:
     """Return a direction that separates the outcomes; None where there is none."""
-    single = len(problem.sites) == 1
+    single = len(problem.sites) == 1 and not problem.sites.guarded
     found = _of_single_place(problem) if single else _of_newtons_path(problem)
     return found if found is not None and np.any(found.weights) else None
 

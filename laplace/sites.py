@@ -38,6 +38,7 @@ from laplace.questions import (
     Variation,
     View,
 )
+from laplace.starts import AskStart, Start
 
 Ask = Callable[[Sequence[Any], Any], Iterable[Any]]
 
@@ -60,6 +61,11 @@ class Sites:
     ask : callable, optional
         Puts a question to all parts, and returns their answers in the same order: a loop by
         default, or a map over a cluster, or a messenger. Answers are added in that order.
+    guarded : bool
+        Whether the places refuse what could spell out rows: questions about some of them alone, and
+        linear programs.
+    starts : bool
+        Whether a search starts from the fits that the places make of their own rows.
 
     Attributes
     ----------
@@ -71,10 +77,21 @@ class Sites:
         How many numbers the places sent, all together.
     """
 
+    # whether some groups of each place are taken for all where that is enough, as of a single place
+    sampled = False
+
     def __init__(
-        self, parts: Sequence[Any], *, names: Sequence[str] | None = None, ask: Ask = ask_each
+        self,
+        parts: Sequence[Any],
+        *,
+        names: Sequence[str] | None = None,
+        ask: Ask = ask_each,
+        guarded: bool = False,
+        starts: bool = False,
     ) -> None:
         self.parts = list(parts)
+        self.guarded = guarded
+        self.starts = starts
         self.names = (
             [f"site {k + 1}" for k in range(len(self.parts))] if names is None else list(names)
         )
@@ -198,6 +215,11 @@ class Sites:
     def digests(self, key: str) -> Digests:
         """Ask for keyed digests of the rows."""
         answer: Digests = self.total(AskDigests(key))
+        return answer
+
+    def start(self) -> Start:
+        """Ask for the fits that the places make of their own rows."""
+        answer: Start = self.total(AskStart())
         return answer
 
     def sketch(self, key: str, rows: int, scale: Array) -> Array:

@@ -66,7 +66,8 @@ class Uses(Parameters):
         ----------
         X : array_like of shape (k, p), optional
             Rows to predict; by default the rows of the fit, each with its group's mode. After
-            `fit_formula`, a table with the columns of the formula.
+            `fit_formula`, a table with the columns of the formula. For a
+            Dask DataFrame the result is lazy.
         groups : str, list of str or array_like of shape (k,), optional
             Their groups, which the fit must know, or their column, or columns, of X after
             `fit_formula`.
@@ -94,6 +95,10 @@ class Uses(Parameters):
             If rows are not as those of the fit, a group is unknown, or `kind` does not go with
             `groups`.
         """
+        if hasattr(X, "map_partitions"):  # a Dask DataFrame: later, a partition at a time
+            options = {"groups": groups, "offset": offset, "kind": kind, "new_groups": new_groups}
+            meta = pd.Series(dtype=float, name="predicted")
+            return X.map_partitions(_predicted, self, meta=meta, **options)  # type: ignore[no-any-return]
         source = self._source()
         return predicted(source, asked_of(source, X, groups, offset, kind, new_groups))
 
@@ -271,3 +276,10 @@ class Uses(Parameters):
         tau = np.array([self.tau, *ends])
         share = 1.0 / (1.0 + np.pi**2 / 3.0 / np.where(tau == 0.0, 1.0, tau) ** 2)
         return pd.Series(np.where(tau == 0.0, 0.0, share), index=["icc", "lower", "upper"])
+
+
+def _predicted(part: pd.DataFrame, fit: Uses, **options: Any) -> pd.Series:
+    """Predict for a partition."""
+    if not len(part):
+        return pd.Series(dtype=float, name="predicted")
+    return fit.predict(part, **options)

@@ -22,6 +22,7 @@ from laplace.estimate import Estimate, covariance_of
 from laplace.newton import newton_step
 from laplace.nodes import MAX_NODES
 from laplace.objective import Problem
+from laplace.questions import View
 from laplace.strategy import STRATEGY
 
 # The fewest nodes that an approximation is compared with.
@@ -321,8 +322,8 @@ def more_nodes(
 ) -> Contribution:
     """Return what more nodes add to the log-likelihood that a rule has.
 
-    Of many groups at a single place, some are taken for all: those differ little in what more
-    nodes add, while the log-likelihood itself would differ much.
+    Of many groups at a single place, or in partitions, some are taken for all: those differ little
+    in what more nodes add, while the log-likelihood itself would differ much.
 
     Parameters
     ----------
@@ -343,10 +344,15 @@ def more_nodes(
         In the coefficients of the orthogonal columns, and log tau.
     """
     groups, every = problem.census.m, problem.census.m // STRATEGY.groups_of_reference
-    if every < 2 or len(problem.sites) > 1:  # each place has a share of its own
+    sites = problem.sites
+    shares = len(sites) > 1 and not sites.sampled  # each place has a share of its own
+    if every < 2 or shares or sites.guarded:
         return problem.likelihood(nodes).at(coefficients, tau) + _times(-1.0, own[1])
     few, many = (problem.likelihood(k, every).at(coefficients, tau) for k in (own[0], nodes))
-    return _times(groups / -(-groups // every), many + _times(-1.0, few))
+    taken = -(-groups // every)
+    if len(sites) > 1:
+        taken = sites.census(View(every)).m
+    return _times(groups / taken, many + _times(-1.0, few))
 
 
 def _to_columns(step: Array, basis: Basis) -> Array:

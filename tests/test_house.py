@@ -24,11 +24,12 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
-# Two locks: whoever reads, runs and tests does not need the peers of the benchmarks, which some
-# platforms do not have.
+# Three locks: whoever reads, runs and tests does not need the peers of the benchmarks, which some
+# platforms do not have, nor what carries letters between sites.
 LOCKS = {
-    "requirements.lock": {*EXTRAS} - {"benchmarks"},
+    "requirements.lock": {*EXTRAS} - {"benchmarks", "flower"},
     "benchmarks/requirements.lock": {"benchmarks"},
+    "flower/requirements.lock": {"flower", "build"},
 }
 
 
@@ -85,10 +86,12 @@ def test_the_lock_has_hashes_and_nothing_else(name):
 
 
 def test_readers_do_not_need_the_peers_and_the_locks_agree():
-    readers, benchmarks = (locked(name) for name in LOCKS)
-    assert not {Requirement(text).name for text in EXTRAS["benchmarks"]} & readers.keys()
-    for name in readers.keys() & benchmarks.keys():
-        assert set(benchmarks[name]) <= set(readers[name]), name
+    readers, *others = (locked(name) for name in LOCKS)
+    for extra in ("benchmarks", "flower"):
+        assert not {Requirement(text).name for text in EXTRAS[extra]} & readers.keys()
+    for other in others[:1]:  # that of Flower is for an environment of its own
+        for name in readers.keys() & other.keys():
+            assert set(other[name]) <= set(readers[name]), name
 
 
 def test_an_extra_enters_a_lock_only_by_name():
@@ -96,8 +99,8 @@ def test_an_extra_enters_a_lock_only_by_name():
     assert "--all-extras" not in makefile
     named = re.search(r"\$\(foreach extra,([a-z ]+),", makefile)[1].split()
     assert named == ["notebooks", "book", "test", "lint", "build"]
-    # plots and study come with the notebooks
-    assert {*named, "plots", "study"} == LOCKS["requirements.lock"]
+    # plots and study come with the notebooks, and dask with the tests
+    assert {*named, "plots", "study", "dask"} == LOCKS["requirements.lock"]
 
 
 def test_every_dependency_has_its_reason():

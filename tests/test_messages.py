@@ -14,6 +14,7 @@ import laplace
 from laplace import questions
 from laplace.messages import RECORDS, from_json, to_json
 from laplace.questions import AskAt, AskCensus, View
+from laplace.starts import AskStart
 
 RNG = np.random.default_rng(8)
 
@@ -66,7 +67,7 @@ def test_what_is_read_is_what_was_written(question: Any) -> None:
 
 
 def test_every_question_is_tried() -> None:
-    asked = {type(question) for question in all_questions()}
+    asked = {type(question) for question in all_questions()} | {AskStart}  # see test_starts
     assert asked == {record for name, record in RECORDS.items() if name.startswith("Ask")}
     for record in RECORDS.values():
         assert record.__doc__

@@ -21,7 +21,7 @@ FLOORS = {
     "base": ["later", "arguments", "tables", "matrices", "contribution"],
     "mathematics": ["families", "nodes"],
     "textbook": ["derivatives", "quadrature"],
-    "seam": ["questions", "messages", "sites"],
+    "seam": ["questions", "starts", "messages", "sites"],
     "engine": [
         *("kernels", "plan", "grouped", "likelihood"),
         *(
@@ -39,6 +39,7 @@ FLOORS = {
     "fit": [
         *("newton", "lockstep", "basis", "penalties", "objective", "separation", "strategy"),
         *(
+            "places",
             "local",
             "estimate",
             "verdict",
@@ -65,6 +66,12 @@ FLOORS = {
     ],
     "doors": ["fit", "formula", "simulate", "parallel", "replicates", "bootstrap", "batch"],
 }
+# How sites are reached; these import from every floor, and no floor imports them.
+ENGINES = [
+    *("entries", "terms", "thresholds", "manifest", "policy", "own"),
+    *("rules", "blunted", "letters", "audit", "preview", "gate"),
+    *("asking", "files", "replay", "recipes", "dask", "flower"),
+]
 ROOMS = [room for floor in FLOORS.values() for room in floor]
 # Floors that a floor may import from, besides itself.
 ALLOWED = {
@@ -84,10 +91,10 @@ def floor_of(room: str) -> str:
     return next(floor for floor, rooms in FLOORS.items() if room in rooms)
 
 
-def imported(room: str) -> set[str]:
-    """Return the rooms that a room imports, also for types, and also inside functions."""
-    found = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{room}.py").read_text(encoding="utf-8"))):
+def modules(path: Path) -> list[list[str]]:
+    """Return the modules that a file imports, also for types, and also inside functions."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -97,12 +104,36 @@ def imported(room: str) -> set[str]:
         else:
             continue
         parts = [name.split(".") for name in names]
-        found |= {part[1] for part in parts if part[0] == "laplace" and len(part) > 1}
-    return found & set(ROOMS)
+        found += [part[1:] for part in parts if part[0] == "laplace" and len(part) > 1]
+    return found
+
+
+def imported(room: str) -> set[str]:
+    """Return the rooms that a room imports."""
+    names = {module[0] for module in modules(PACKAGE / f"{room}.py")}
+    return names & {*ROOMS, "engines"}
 
 
 def test_every_room_has_its_floor() -> None:
     assert sorted(path.stem for path in PACKAGE.glob("*.py")) == sorted([*ROOMS, "__init__"])
+
+
+@pytest.mark.parametrize("room", ENGINES)
+def test_engines_import_one_another_one_way(room: str) -> None:
+    within = [
+        m[1] for m in modules(PACKAGE / "engines" / f"{room}.py") if m[0] == "engines" and m[1:]
+    ]
+    for other in within:
+        assert ENGINES.index(other) < ENGINES.index(room), f"{room} imports {other}, further up"
+
+
+def test_every_engine_has_its_place() -> None:
+    found = sorted(path.stem for path in (PACKAGE / "engines").glob("*.py"))
+    assert found == sorted([*ENGINES, "__init__"])
+
+
+def test_no_room_imports_an_engine() -> None:
+    assert [room for room in ROOMS if "engines" in imported(room)] == []
 
 
 # The plan of the rows and its kernels know each other: the kernels cut the blocks.
@@ -131,13 +162,21 @@ def test_the_reader_of_imports_sees_all_kinds(tmp_path: Path, monkeypatch) -> No
 
 
 def test_rooms_are_small() -> None:
-    lines = {path.stem: len(path.read_text().splitlines()) for path in PACKAGE.glob("*.py")}
+    lines = {path.stem: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
     assert {room: n for room, n in lines.items() if n > 600 and room != "kernels"} == {}
 
 
 def test_importing_the_package_loads_no_optimiser() -> None:
     """Nor what else takes long: it is imported where it is first needed."""
-    slow = ("scipy.optimize", "scipy.special", "scipy.linalg", "numba", "formulaic", "joblib")
+    slow = (
+        "scipy.optimize",
+        "scipy.special",
+        "scipy.linalg",
+        "numba",
+        "formulaic",
+        "joblib",
+        "laplace.engines",
+    )
     code = f"import sys, laplace; print(*(m for m in sys.modules if m.startswith({slow})))"
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
@@ -150,9 +189,8 @@ def test_the_wheel_holds_the_method_and_nothing_else(tmp_path: Path) -> None:
     (wheel,) = build.build(directory=str(tmp_path), versions=["standard"])
     names = zipfile.ZipFile(wheel).namelist()
     of_package = {name for name in names if ".dist-info/" not in name}
-    assert of_package == {f"laplace/{room}.py" for room in [*ROOMS, "__init__"]} | {
-        "laplace/py.typed"
-    }
+    rooms = [*ROOMS, "__init__", *(f"engines/{room}" for room in [*ENGINES, "__init__"])]
+    assert of_package == {f"laplace/{room}.py" for room in rooms} | {"laplace/py.typed"}
     assert Path(wheel).stat().st_size < 200_000
     metadata = zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith("/METADATA")))
     assert b"License-Expression: BSD-3-Clause\n" in metadata

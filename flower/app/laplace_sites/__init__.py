@@ -1,0 +1,1 @@
+"""The two ends between which Flower carries letters."""

@@ -1,0 +1,198 @@
+"""The coordinator's side: it puts the questions of a fit to sites that it reaches by letters.
+
+A fit is a function of the answers. Whoever has these can make it again: a coordinator that was
+killed begins anew, and every question that was answered before is read, not asked.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NoReturn
+
+from laplace.arguments import quoted
+from laplace.engines import letters
+from laplace.fit import AUTO, fit_sites
+from laplace.questions import AskCensus
+from laplace.result import Fit
+from laplace.sites import Sites
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fit, as the coordinator plans it.
+
+    Attributes
+    ----------
+    study, manifest : str
+        Name of the study, and digest of its manifest.
+    sites : tuple of str
+        Names of the sites, in the order in which their answers are added.
+    run : str
+        What tells this run from others; drawn at random.
+    nodes, tau, penalty, strength
+        As in `laplace.fit_sites`.
+    starts : bool
+        Whether to start from the sites' own fits.
+    """
+
+    study: str
+    manifest: str
+    sites: tuple[str, ...]
+    run: str
+    nodes: int | str = AUTO
+    tau: float | None = None
+    penalty: str | None = None
+    strength: float | None = None
+    starts: bool = False
+
+    @classmethod
+    def new(cls, study: str, manifest: str, sites: Sequence[str], **options: Any) -> Run:
+        """Return a run that has not begun."""
+        if not sites or len(set(sites)) != len(sites):
+            raise ValueError(f"sites must be one name or more, all different; got {quoted(sites)}")
+        return cls(study, manifest, tuple(sites), secrets.token_hex(8), **options)
+
+    def without(self, names: Sequence[str]) -> Run:
+        """Return a new run without some of the sites."""
+        unknown = [name for name in names if name not in self.sites]
+        if unknown:
+            raise ValueError(f"{quoted(unknown)} is no site of the run: {quoted(self.sites)}")
+        left = tuple(name for name in self.sites if name not in names)
+        if not left:
+            raise ValueError("no site would be left")
+        return replace(self, sites=left, run=secrets.token_hex(8))
+
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Run:
+        """Return what `to_json` wrote."""
+        try:
+            parts = json.loads(text)
+            return cls(**{**parts, "sites": tuple(parts["sites"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"this is no run of a fit: {error}") from None
+
+
+class SiteRefusedError(RuntimeError):
+    """Sites that do not answer a question; what they said of it stays with them.
+
+    Attributes
+    ----------
+    sites : list of str
+        Their names.
+    """
+
+    def __init__(self, sites: list[str], question: Any) -> None:
+        kind = type(question).__name__
+        super().__init__(
+            f"{quoted(sites)} refused the question {kind}. Why stands in the log of the site: ask "
+            "its administrator. To go on, agree on other rules, or begin again without the site, "
+            "by its name"
+        )
+        self.sites = sites
+
+
+# Takes the number of a question and the question; returns the answer of each site, None if refused.
+Exchange = Callable[[int, Any], Mapping[str, Any]]
+
+
+class _Place:
+    """A site that is reached by letters alone."""
+
+    def answer(self, question: Any) -> NoReturn:
+        """Refuse: questions go to all sites at once."""
+        raise TypeError("this site is asked by letters, together with the others")
+
+
+def fit_run(run: Run, exchange: Exchange) -> Fit:
+    """Fit by the answers of sites.
+
+    Parameters
+    ----------
+    run : Run
+        What to fit.
+    exchange : callable
+        Puts a question to all sites.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    SiteRefusedError
+        If a site refuses a question.
+    TypeError, ValueError, SeparationError
+        As `laplace.fit_sites` does.
+    """
+    number = 0
+
+    def ask(_: Sequence[Any], question: Any) -> list[Any]:
+        nonlocal number
+        number += 1
+        if isinstance(question, AskCensus) and question.key:
+            # the same whenever the fit is made again
+            question = replace(question, key=run.run)
+        answers = exchange(number, question)
+        refused = [name for name in run.sites if answers[name] is None]
+        if refused:
+            raise SiteRefusedError(refused, question)
+        return [answers[name] for name in run.sites]
+
+    places = [_Place() for _ in run.sites]
+    sites = Sites(places, names=run.sites, ask=ask, guarded=True, starts=run.starts)
+    return fit_sites(
+        sites, nodes=run.nodes, tau=run.tau, penalty=run.penalty, strength=run.strength
+    )
+
+
+def by_letters(
+    run: Run, keys: Mapping[str, bytes], carry: Callable[[int, dict[str, str]], Mapping[str, str]]
+) -> Exchange:
+    """Return an exchange that seals letters, has them carried, and reads the answers.
+
+    Parameters
+    ----------
+    run : Run
+        What to fit.
+    keys : mapping
+        The key that is shared with each site; a site without one has an empty key.
+    carry : callable
+        Takes the number of a question and a letter for each site; returns theirs.
+    """
+
+    def exchange(number: int, question: Any) -> dict[str, Any]:
+        asked = {
+            name: letters.question_letter(
+                run.study, run.manifest, run.run, number, name, question, keys.get(name, b"")
+            )
+            for name in run.sites
+        }
+        answered = carry(number, asked)
+        return {
+            name: opened(answered[name], asked[name], keys.get(name, b"")) for name in run.sites
+        }
+
+    return exchange
+
+
+def opened(text: str, asked: str, key: bytes) -> Any:
+    """Return the answer in a letter, or None where it was refused.
+
+    Raises
+    ------
+    LetterError
+        If it is no answer to what was asked.
+    """
+    letter, answer = letters.read(text, letters.ANSWER, key)
+    if letter["of"] != letters.digest_of(asked):
+        raise letters.LetterError(
+            "the letter answers another question; is the gate of an older run still answering?"
+        )
+    return answer
