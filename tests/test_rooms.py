@@ -24,7 +24,18 @@ FLOORS = {
     "seam": ["questions", "messages", "sites"],
     "engine": [
         *("kernels", "plan", "grouped", "likelihood"),
-        *("parse", "frames", "outcomes", "cells", "design", "directions", "site"),
+        *(
+            "parse",
+            "frames",
+            "outcomes",
+            "cells",
+            "terms",
+            "labels",
+            "remembered",
+            "design",
+            "directions",
+            "site",
+        ),
     ],
     "fit": [
         *("newton", "basis", "penalties", "objective", "separation", "strategy", "local"),
