@@ -203,9 +203,9 @@ def _floats(name: str, values: Any, keep_single: bool = False, rows: RowNames = 
     """Return `values` as float64; NaN and infinity pass, text and objects do not."""
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is a sparse matrix; use {name}.toarray()")
-    _check_mask(name, values, rows)
+    check_mask(name, values, rows)
     try:
-        if values is None:
+        if values is None or isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
             raise TypeError
         array = np.asarray(values)
         if array.dtype == object:
@@ -237,7 +237,7 @@ def _floats_of_objects(array: NDArray[Any]) -> Array:
     return np.asarray(extension.to_numpy(dtype=float, na_value=np.nan)).reshape(array.shape)
 
 
-def _check_mask(name: str, values: Any, rows: RowNames = ANY_ROWS) -> None:
+def check_mask(name: str, values: Any, rows: RowNames = ANY_ROWS) -> None:
     """Refuse a masked array with a masked entry: NumPy would hand on what is under the mask."""
     if not isinstance(values, np.ma.MaskedArray):
         return
@@ -287,7 +287,7 @@ def check_range(matrix: Array, columns: list[str]) -> None:
 
 def row_labels(groups: Any, n: int, rows: RowNames = ANY_ROWS) -> pd.Index[Any]:
     """Return each row's group label; refuse labels that are missing."""
-    _check_mask("groups", groups, rows)
+    check_mask("groups", groups, rows)
     labels_of_rows = as_labels(groups)
     if len(labels_of_rows) != n:
         raise ValueError(f"groups has length {len(labels_of_rows)}, but there are {n} rows in X")
@@ -399,5 +399,5 @@ def and_more(places: Any) -> str:
 
 def plain_words(error: Exception) -> str:
     """Return formulaic's words without colours and marks, and not too many of them."""
-    words = re.sub("\x1b\\[[0-9;]*m|[⧛⧚]", "", str(error))
+    words = re.sub("\x1b\\[[0-9;]*m|[⧛⧚]", "", str(error)).split("\n\n")[0].rstrip(".")
     return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]} ..."

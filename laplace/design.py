@@ -6,6 +6,8 @@ most programs that import the package need none.
 
 from __future__ import annotations
 
+import copy
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +21,18 @@ from numpy.typing import NDArray
 from laplace.arguments import (
     RowNames,
     and_more,
-    as_labels,
-    common_index,
+    as_vector,
+    check_mask,
     plain_words,
     quoted,
     shown,
 )
 from laplace.cells import Cells, column_of, empty_cells_of, left_out, levels_of
-from laplace.families import NAMES, Bernoulli, Binomial
+from laplace.families import Bernoulli, Binomial
 from laplace.frames import (
     NOBODY,
     Caller,
     Columns,
-    check_columns,
     check_covariate,
     check_literals,
     check_missing,
@@ -40,14 +41,16 @@ from laplace.frames import (
     names_in,
     with_levels_that_occur,
 )
+from laplace.labels import as_rows, columns_of_groups, keys_of, labels_of
 from laplace.outcomes import needs_trials, outcomes
 from laplace.parse import (
-    FormulaText,
     parse,
     with_quoted_names,
     without_backticks,
 )
+from laplace.remembered import not_remembered
 from laplace.tables import as_frame, has_missing, is_number, plain, with_plain_columns
+from laplace.terms import expressions, lookups
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,37 +101,46 @@ def read(
         if value not in ("raise", "drop"):
             raise ValueError(f"{name} must be 'raise' or 'drop', got {value!r}")
     data = as_frame(data)
-    names = list(map(str, data.columns))
+    names = [name for name in data.columns if isinstance(name, str)]
     text = parse(formula, names)
-    data = _with_columns_of(caller, data, text)
     given = {
         name: with_quoted_names(value, names) if isinstance(value, str) else value
         for name, value in (("offset", offset), ("weights", weights))
     }
+    written = [text.outcome, text.trials, text.right, *text.offsets]
+    written += [value for value in given.values() if isinstance(value, str)]
+    data = _with_columns_of(caller, data, written)
     columns = Columns(data, caller)
-    keys = _keys(text, groups, data)
+    keys = keys_of(text, groups, data)
     sides = [text.outcome, *([text.trials] if text.trials else []), *text.offsets]
     sides += [value for value in given.values() if isinstance(value, str)]
     terms, used, named = _terms(text.right, columns, sides, keys)
     check_unique(used, data)
-    labels = _labels(keys, groups, data)
+    labels = labels_of(keys, groups, data)
     values = {
-        name: _as_rows(name, value, data)
+        name: as_rows(name, value, data)
         for name, value in given.items()
         if value is not None and not isinstance(value, str)
     }
 
-    absent = _absent(columns, [*sides, *_expressions(terms)], used, values)
+    absent = _absent(columns, [*sides, *expressions(terms)], used, values)
     absent += [(key, data[key].isna().to_numpy()) for key in keys]
     if not keys:
         absent.append(("groups", labels.isna().to_numpy()))
     if missing == "raise":
         check_missing(absent, data.index)
     present = ~np.any([of for _, of in absent], axis=0)
+    computed = [text for text in (*sides, *expressions(terms)) if without_backticks(text) == text
+                and text not in data.columns]  # fmt: skip
+    lost = _lost(data[present], used, computed, caller)
+    if lost:
+        if missing == "raise":
+            check_missing(lost, data.index[present])
+        present[np.flatnonzero(present)[np.any([of for _, of in lost], axis=0)]] = False
     everyone = bool(present.all())
     kept = data if everyone else data[present]
     kept = with_plain_columns(kept, used)
-    covariates = sorted({name for factor in _expressions(terms)
+    covariates = sorted({name for factor in expressions(terms)
                          for name in columns.named(factor)[0]})  # fmt: skip
     if not apart:  # a level that does not occur is none, as in R; places agree on their levels
         kept = with_levels_that_occur(kept, covariates)
@@ -139,9 +151,15 @@ def read(
             "data has no rows without missing values that the formula needs"
             + (f"; {quoted(empty)} has none at all" if empty else "")
         )
-    for needed in (*sides, *_expressions(terms)):
-        check_literals(needed, here)
-    y, trials, event = outcomes(here, text)
+    if not apart:  # another place may have what no row here has
+        for needed in (*sides, *expressions(terms)):
+            check_literals(needed, here)
+    y, trials, event = outcomes(here, text, apart=apart)
+    if trials is not None and family not in (None, Binomial.name):
+        raise ValueError(
+            f"family={shown(family)} has no trials, but the left side has 'successes / trials'; "
+            "for a rate of counts write 'counts ~ ... + offset(log(exposure))'"
+        )
     shift = None if given["offset"] is None else _kept("offset", given, values, here, present)
     times = None if given["weights"] is None else _kept("weights", given, values, here, present)
     if family == Binomial.name and trials is None and needs_trials(y, times is not None):
@@ -151,17 +169,25 @@ def read(
             "columns, or give weights with the numbers of trials where it is a proportion"
         )
     for term in text.offsets:
-        added = plain(here.column("the offset", term)).astype(float)
+        added = numbers_of("offset", here, term)
         shift = added if shift is None else shift + added
 
-    for factor in _lookups(terms):
+    for factor in lookups(terms):
         if factor in kept.columns and not is_number(values_of := kept[factor]):
             check_covariate(factor, values_of)
     matrix = _model_matrix(terms, kept, caller)
     X = pd.DataFrame(getattr(matrix, "__wrapped__", matrix), copy=False)
     _check_levels(matrix)
-    cells = empty_cells_of(matrix.model_spec, kept)
-    out = left_out(X, cells, matrix.model_spec, drop=empty_cells == "drop")
+    _check_names(matrix.model_spec, X)
+    out = None
+    if not apart:  # another place may have the cells that are empty here
+        cells = empty_cells_of(matrix.model_spec, kept)
+        out = left_out(X, cells, matrix.model_spec, drop=empty_cells == "drop")
+    elif empty_cells == "drop":
+        raise ValueError(
+            "empty_cells='drop' is for the rows of one place, as several may have different empty "
+            "cells; leave the interaction out of the formula, or merge levels"
+        )
     if out is not None:
         X = X.drop(columns=list(out.columns))
     spec = matrix.model_spec
@@ -171,7 +197,8 @@ def read(
         offsets=text.offsets,
         has_own_offset=offset is not None and not isinstance(offset, str),
         caller=caller.only(named),
-        stateful=_stateful(spec, kept, caller, remembered=apart),
+        keys=keys,
+        stateful=not_remembered(spec, kept, caller, remembered=apart),
         event=event,
         cells=out,
     )
@@ -205,7 +232,7 @@ def named_columns(formula: str) -> list[str]:
     terms = _read(lambda: formulaic.Formula(text.right), text.right)
     sides = [text.outcome, *([text.trials] if text.trials else []), *text.offsets]
     names = [name for side in sides for name in sorted(names_in(side))]
-    names += sorted({name for factor in _expressions(terms) for name in names_in(factor)})
+    names += sorted({name for factor in expressions(terms) for name in names_in(factor)})
     return list(dict.fromkeys([*names, *text.groups]))
 
 
@@ -225,6 +252,8 @@ class Design:
         Whether the fit had an offset that was given row by row.
     caller : Caller
         Functions and variables of the calling code that the formula names.
+    keys : tuple of str
+        Columns whose combinations are the groups.
     stateful : tuple of str
         Transformations whose values depend on other rows, and that do not remember them; for a part
         of a data set, also those that do.
@@ -239,6 +268,7 @@ class Design:
     offsets: tuple[str, ...] = ()
     has_own_offset: bool = False
     caller: Caller = NOBODY
+    keys: tuple[str, ...] = ()
     stateful: tuple[str, ...] = ()
     event: str = ""
     cells: Cells | None = None
@@ -246,7 +276,7 @@ class Design:
     @cached_property
     def coding(self) -> tuple[str, ...]:
         """How categories were coded: a text for each, with its levels."""
-        texts = []
+        texts = [f"the event {self.event}"] if self.event else ["outcomes that are numbers"]
         for factor, levels in sorted(levels_of(self.spec).items()):
             texts.append(f"{factor} with the levels {', '.join(map(str, levels))}")
         return tuple(texts)
@@ -277,13 +307,15 @@ class Design:
                 "of the fit, or make the column before"
             )
         columns = Columns(data, self.caller)
-        factors = [factor for factor in _expressions(self.spec.formula)]
+        factors = [factor for factor in expressions(self.spec.formula)]
         if isinstance(offset, str):
             offset = with_quoted_names(offset, map(str, data.columns))
         added = [] if offset is not None else [*self.offsets, *filter(None, [self.offset])]
         added += [offset] if isinstance(offset, str) else []
         used = {name for text in [*factors, *added] for name in columns.named(text)[0]}
-        keys = _columns_of_groups(groups, data)
+        keys = columns_of_groups(groups, data)
+        if set(keys) == set(self.keys):
+            keys = self.keys  # whose labels are in this order
         check_unique(used | set(keys), data)
         absent = {
             without_backticks(factor): columns.missing(factor) for factor in (*factors, *added)
@@ -296,11 +328,12 @@ class Design:
                 f"{quoted(where)}; predict complete rows"
             )
         kept = with_plain_columns(data, used)
-        self._check_levels(kept)
-        X = pd.DataFrame(_model_matrix(self.spec, kept, self.caller))
+        kept = self._as_fitted(kept)
+        # formulaic notes in it what it meets, also of rows that are refused
+        X = pd.DataFrame(_model_matrix(copy.deepcopy(self.spec), kept, self.caller))
         if self.cells is not None:
             X = self.cells.kept(X)
-        labels = groups if not keys else _labels(keys, groups, data)
+        labels = groups if not keys else labels_of(keys, groups, data)
         return X, labels, self._offset(offset, Columns(kept, self.caller))
 
     def _offset(self, given: Any, columns: Columns) -> Any:
@@ -313,22 +346,38 @@ class Design:
                 "a number for all, such as offset=0"
             )
         terms = [given] if given is not None else [*self.offsets, *filter(None, [self.offset])]
-        parts = [plain(columns.column("the offset", term)).astype(float) for term in terms]
+        parts = [numbers_of("offset", columns, term) for term in terms]
         return sum(parts[1:], parts[0]) if parts else None
 
-    def _check_levels(self, data: pd.DataFrame) -> None:
-        """Refuse levels that the fit has not seen."""
+    def _as_fitted(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Return columns of the kind that they had in the fit; refuse levels that it has not seen.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a number is text now, or a level is new.
+        """
+        coded = {}
         for factor, levels in levels_of(self.spec).items():
             name = column_of(factor, data)
             if name is None:
                 continue
-            new = np.flatnonzero(~data[name].isin(list(levels)))
+            values = data[name].astype(object).map({level: level for level in levels})
+            new = np.flatnonzero(values.isna())
             if new.size:
                 raise ValueError(
                     f"column {shown(name)} has the level {shown(data[name].iloc[new[0]])} in "
                     f"{RowNames(data.index)(new[0])}{and_more(new)}, which the rows of the fit do "
                     f"not have; they have {quoted(list(levels))}"
                 )
+            coded[name] = pd.Categorical(values, categories=levels)
+        for name in lookups(self.spec.formula):
+            if name not in coded and not is_number(data[name]):
+                raise TypeError(
+                    f"column {shown(name)} holds {shown(data[name].iloc[0])}, but numbers in the "
+                    "rows of the fit"
+                )
+        return data.assign(**coded) if coded else data
 
 
 def _absent(
@@ -339,6 +388,19 @@ def _absent(
     if any(map(has_missing, (columns.data[name] for name in used))):
         absent += [(without_backticks(text), columns.missing(text)) for text in needed]
     return absent
+
+
+def _lost(
+    data: pd.DataFrame, used: set[str], computed: list[str], caller: Caller
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Return where a computation has no value although its columns have, as log(-1)."""
+    if not computed or not len(data):
+        return []
+    columns = Columns(with_plain_columns(data, used), caller)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = [(text, columns.lost(text)) for text in computed]
+    return [(text, of) for text, of in found if of.any()]
 
 
 # Terms and factors --------------------------------------------------------------------------------
@@ -356,33 +418,25 @@ def _terms(
         used |= of_data
         named |= of_caller
     context = {
-        "__formulaic_variables_available__": [c for c in columns.data.columns if c not in used],
+        "__formulaic_variables_available__": [
+            c for c in columns.data.columns if c not in used and isinstance(c, str)
+        ],
         "__formulaic_variables_used_lhs__": [],
     }
     terms = _read(lambda: formulaic.Formula(right, _context=context), right)
-    for factor in _expressions(terms):
+    asked = {name for name in ("0", "1", "") if f"`{name}`" in right}
+    if re.search(r"(?<![\w.`])\.(?![\w.`])", right):  # all other columns
+        asked = {"0", "1", ""} - used
+    nameless = asked & set(columns.data.columns)
+    if nameless:
+        raise ValueError(
+            f"a column called {quoted(sorted(nameless))} cannot be named in a formula; rename it"
+        )
+    for factor in expressions(terms):
         of_data, of_caller = columns.named(factor)
         used |= of_data
         named |= of_caller
     return terms, used, named
-
-
-def _factors(terms: Any) -> list[Any]:
-    """Return the factors of the terms, each once, without numbers."""
-    found = {factor.expr: factor for term in terms for factor in term.factors
-             if factor.eval_method.value != "literal"}  # fmt: skip
-    return list(found.values())
-
-
-def _expressions(terms: Any) -> list[str]:
-    """Return the factors as expressions; those that are names in backticks."""
-    return [f"`{factor.expr}`" if factor.eval_method.value == "lookup" else factor.expr
-            for factor in _factors(terms)]  # fmt: skip
-
-
-def _lookups(terms: Any) -> list[str]:
-    """Return the factors that are names of columns."""
-    return [factor.expr for factor in _factors(terms) if factor.eval_method.value == "lookup"]
 
 
 def _model_matrix(terms: Any, data: pd.DataFrame, caller: Caller) -> Any:
@@ -408,6 +462,17 @@ def _model_matrix(terms: Any, data: pd.DataFrame, caller: Caller) -> Any:
     return matrix
 
 
+def _check_names(spec: Any, X: pd.DataFrame) -> None:
+    """Refuse columns of X of which several have the same name: formulaic keeps the last one."""
+    names = [name for _, _, columns in spec.structure for name in columns]
+    if names != list(map(str, X.columns)):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"formula makes several columns of X that are called {quoted(twice)}; rename the "
+            "column of data that has this name"
+        )
+
+
 def _check_levels(matrix: Any) -> None:
     """Refuse a category of one level, which would leave no column beside an intercept."""
     if "Intercept" not in matrix.columns:
@@ -420,124 +485,6 @@ def _check_levels(matrix: Any) -> None:
             )
 
 
-def _stateful(
-    spec: Any, data: pd.DataFrame, caller: Caller, *, remembered: bool
-) -> tuple[str, ...]:
-    """Name the transformations that give a row other values without some of the other rows.
-
-    Those whose state formulaic remembers, as centres and knots, are named where that is asked for.
-    """
-    half = data.iloc[::2]
-    whole, part = Columns(data, caller), Columns(half, caller)
-    levels = levels_of(spec)
-    named = []
-    for factor in _factors(spec.formula):
-        name = factor.expr
-        if factor.eval_method.value == "lookup" or name in levels or name in data.columns:
-            continue
-        if spec.transform_state.get(name):
-            if remembered:
-                named.append(name)
-            continue
-        if not _may_depend_on_rows(name):
-            continue
-        # others, such as x - x.mean(), are found by trying
-        alone, together = (np.asarray(of.evaluate(name)) for of in (part, whole))
-        if alone.shape != together[::2].shape or not np.array_equal(
-            alone, together[::2], equal_nan=together.dtype.kind == "f"
-        ):
-            named.append(name)
-    return tuple(sorted(named))
-
-
-def _may_depend_on_rows(expression: str) -> bool:
-    """Whether an expression calls a function that is not known to work row by row."""
-    import ast
-
-    from formulaic.utils.code import sanitize_variable_names
-
-    tree = ast.parse(sanitize_variable_names(expression.strip("{}"), {}, {}), mode="eval")
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            text = ast.unparse(node.func)
-            function = text.removeprefix("np.")
-            if function in BY_ROW or (
-                text != function and isinstance(getattr(np, function, None), np.ufunc)
-            ):
-                continue
-            return True
-    return False
-
-
-BY_ROW = frozenset(["I", "log", "log10", "log2", "exp", "exp10", "exp2"])
-
-
-# Groups, offsets, weights -------------------------------------------------------------------------
-
-
-def _keys(text: FormulaText, groups: Any, data: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns whose combinations are the groups; none where labels are given."""
-    given = _columns_of_groups(groups, data)
-    if not text.groups:
-        if groups is None:
-            raise ValueError(
-                "groups must name the column of groups, or the formula must have a random "
-                "intercept, such as (1 | ward)"
-            )
-        return given
-    check_columns(set(text.groups) - set(data.columns), data)
-    if groups is not None and set(given) != set(text.groups):
-        differ = True
-        if not given:
-            labels = pd.factorize(_labels((), groups, data))[0]
-            differ = not np.array_equal(labels, pd.factorize(_labels(text.groups, None, data))[0])
-        if differ:
-            raise ValueError(
-                f"groups differs from the random intercept of the formula, (1 | "
-                f"{':'.join(text.groups)}); leave one of the two out"
-            )
-    return text.groups
-
-
-def _columns_of_groups(groups: Any, data: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns that `groups` names; none where it holds labels."""
-    if isinstance(groups, str):
-        names: tuple[str, ...] = (groups,)
-    elif (
-        isinstance(groups, list | tuple)
-        and groups
-        and all(isinstance(name, str) for name in groups)
-        and (len(groups) != len(data) or set(groups) <= set(map(str, data.columns)))
-    ):
-        names = tuple(groups)
-    else:
-        return ()
-    names = tuple(dict.fromkeys(names))
-    absent = set(names) - set(data.columns)
-    if len(names) == 1 and absent and ":" in names[0]:
-        several = tuple(part.strip().strip("`") for part in names[0].split(":"))
-        if set(several) <= set(data.columns):
-            return several
-    if absent and len(names) == 1 and names[0] in NAMES:
-        raise ValueError(
-            f"groups must name the column of groups, got {names[0]!r}; write family={names[0]!r}"
-        )
-    check_columns(absent, data, "; groups is a column, or a list with a label for each row")
-    return names
-
-
-def _labels(keys: Sequence[str], groups: Any, data: pd.DataFrame) -> pd.Series:
-    """Return each row's group: a label, or the combination of several columns' labels."""
-    if not keys:
-        return _as_rows("groups", groups, data)
-    if len(keys) == 1:
-        return data[keys[0]]
-    plain_keys = [data[key].astype(object) for key in keys]
-    labels = pd.Series(list(zip(*plain_keys, strict=True)), index=data.index, dtype=object)
-    labels[np.any([key.isna() for key in plain_keys], axis=0)] = None
-    return labels
-
-
 def _kept(
     name: str, given: Any, values: Any, columns: Columns, present: NDArray[np.bool_]
 ) -> pd.Series:
@@ -548,44 +495,37 @@ def _kept(
     return of_all[present]
 
 
-def _as_rows(name: str, given: Any, data: pd.DataFrame) -> pd.Series:
-    """Return values of the same length as a table, with its rows' labels."""
-    if name == "groups":
-        values: Any = as_labels(given).to_flat_index()
-    else:
-        values = given if isinstance(given, pd.Series) else np.asarray(given)
-        if values.ndim != 1:
-            raise ValueError(f"{name} must have one dimension, got shape {values.shape}")
-    if len(values) != len(data):
-        raise ValueError(f"{name} has length {len(values)}, but data has {len(data)} rows")
-    common_index(data=data, **{name: given})
-    return pd.Series(values, index=data.index)
+def numbers_of(name: str, columns: Columns, expression: str) -> pd.Series:
+    """Return what an expression gives, which must be numbers."""
+    values = plain(columns.column(f"the {name}", expression, single=True))
+    vector = as_vector(f"{name} {expression}", values, len(values), check=False)
+    return pd.Series(vector, index=values.index)
 
 
-def _with_columns_of(caller: Caller, data: pd.DataFrame, text: FormulaText) -> pd.DataFrame:
+def _with_columns_of(caller: Caller, data: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
     """Add variables of the caller that have a value for each row, where the formula names them.
 
     Then they are columns like the others: rows with missing values are left out of them, too, and
     new rows need them.
     """
-    names = {
-        word
-        for side in (text.outcome, text.trials, text.right, *text.offsets)
-        for word in _words(side)
-        if word in caller.values and word not in data.columns
-    }
-    added = {
-        name: np.asarray(value) if not isinstance(value, pd.Series) else value
-        for name in names
-        if isinstance(value := caller.values[name], np.ndarray | pd.Series | list)
-        and np.shape(value) == (len(data),)
-    }
+    words = {word for side in sides for word in _words(side)}
+    added: dict[str, Any] = {}
+    for name in sorted(words & set(caller.values) - set(data.columns)):
+        value = caller.values[name]
+        if isinstance(value, pd.Series) or (
+            isinstance(value, np.ndarray | list) and np.shape(value) == (len(data),)
+        ):
+            if isinstance(value, pd.Series) and not value.index.equals(data.index):
+                raise ValueError(
+                    f"the variable {name!r} of the caller has another index than data: align its "
+                    "rows first, or use .to_numpy() to take them by position"
+                )
+            check_mask(name, value)
+            added[name] = value
     return data.assign(**added) if added else data
 
 
 def _words(text: str) -> set[str]:
-    import re
-
     return set(re.findall(r"(?<![\w.`\"'])[^\W\d]\w*", text))
 
 

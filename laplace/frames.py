@@ -6,7 +6,10 @@ import ast
 import difflib
 import pickle
 import re
+import sys
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -56,25 +59,25 @@ class Caller:
         kept: dict[str, Any] = {}
         for name, value in self.values.items():
             if isinstance(value, ModuleType):
-                kept[name] = ("module", value.__name__)
+                kept[name] = value.__name__
                 continue
-            try:
-                pickle.dumps(value)
-            except (pickle.PicklingError, TypeError, AttributeError):
-                continue  # named, if it is needed, by the expression that needs it
-            kept[name] = ("value", value)
+            # what cannot be pickled is named later, by the expression that needs it
+            with suppress(pickle.PicklingError, TypeError, AttributeError):
+                kept[name] = pickle.dumps(value)
         return {"kept": kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Import the modules again."""
-        values = {
-            name: import_module(value) if kind == "module" else value
-            for name, (kind, value) in state["kept"].items()
-        }
+        """Import the modules again; what is not to be found here is left out."""
+        values = {}
+        for name, kept in state["kept"].items():
+            with suppress(ImportError, AttributeError, pickle.UnpicklingError):
+                values[name] = import_module(kept) if isinstance(kept, str) else pickle.loads(kept)
         self.__dict__["values"] = values
 
 
 NOBODY = Caller({})
+# Names of frames that are written within a function.
+COMPREHENSIONS = frozenset(["<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>"])
 # Functions of R, and what there is instead.
 INSTEAD = {
     "factor": "C(...) for a category",
@@ -82,12 +85,16 @@ INSTEAD = {
     "sqrt": "np.sqrt(...)",
     "abs": "np.abs(...)",
     "ifelse": "np.where(...)",
-    "ns": "cr(x, df=4) or bs(x, df=4) for splines",
+    "ns": "bs(x, df=4) or cr(x, df=4, constraints='center') for splines",
     "cut": "the column of intervals before, by pandas.cut, as text",
     "cbind": "cbind(successes, failures) on the left alone",
 }
 # Text of which so many different values are numbers was to be numbers.
 NUMBERS_IN_TEXT = 5
+# What stands for a missing value in files.
+MISSING_MARKS = frozenset(
+    ["", "?", ".", "-", "--", "*", "x", "na", "n/a", "nan", "none", "null", "missing", "unknown"]
+)
 # What else was to be read as something: its pattern, its name, and what can be done.
 READ_AS_TEXT = (
     (r"[-+]?\d+,\d+", "numbers with decimal commas", "read them by pandas.read_csv(decimal=',')"),
@@ -96,10 +103,19 @@ READ_AS_TEXT = (
 
 
 def calling(depth: int) -> Caller:
-    """Return the names of the function that called, so many calls up; 1 is its caller."""
-    from formulaic.utils.context import capture_context
+    """Return the names of the function that called, so many calls up; 1 is its caller.
 
-    return Caller(capture_context(depth + 1) or {})
+    Names that formulas have themselves, as ``log``, mean what they mean there.
+    """
+    from formulaic.transforms import TRANSFORMS
+
+    frame: Any = sys._getframe(depth + 1)
+    layers = [frame.f_locals]
+    while frame.f_code.co_name in COMPREHENSIONS:  # which are functions of their own
+        frame = frame.f_back
+        layers.append(frame.f_locals)
+    names = ChainMap(*layers, frame.f_globals)
+    return Caller({name: value for name, value in names.items() if name not in TRANSFORMS})
 
 
 class Columns:
@@ -134,7 +150,7 @@ class Columns:
             If it names what there is not.
         """
         name = without_backticks(expression)
-        if name in self.data.columns:
+        if self._is_column(expression):
             return {name}, set()
         columns, others, unknown = set(), set(), set()
         if expression.strip().startswith("`") and name == expression.strip().strip("`"):
@@ -152,6 +168,11 @@ class Columns:
         _check_functions(expression, unknown)
         check_columns(unknown, self.data)
         return columns, others
+
+    def _is_column(self, expression: str) -> bool:
+        """Whether an expression is the name of a column, and no call."""
+        name = without_backticks(expression)
+        return name in self.data.columns and (name != expression.strip() or "(" not in name)
 
     def _alone(self, name: str) -> tuple[set[str], set[str]]:
         """Return the same of a name that stands alone, and is no column."""
@@ -176,9 +197,8 @@ class Columns:
         """
         from formulaic.utils.stateful_transforms import stateful_eval
 
-        name = without_backticks(expression)
-        if name in self.data.columns:
-            return self.data[name]
+        if self._is_column(expression):
+            return self.data[without_backticks(expression)]
         code = expression.strip()
         if code.startswith("{") and code.endswith("}"):
             code = code[1:-1]
@@ -190,8 +210,8 @@ class Columns:
                 f"{type(error).__name__}: {plain_words(error)}{hint(expression)}"
             ) from error
 
-    def column(self, what: str, expression: str) -> pd.Series:
-        """Evaluate an expression that has a value for each row.
+    def column(self, what: str, expression: str, *, single: bool = False) -> pd.Series:
+        """Evaluate an expression that has a value for each row, or a single one, where it may.
 
         Raises
         ------
@@ -201,13 +221,34 @@ class Columns:
         values = self.evaluate(expression)
         values = getattr(values, "__wrapped__", values)  # what formulaic's own functions return
         if isinstance(values, pd.Series):
-            return values if values.index is self.data.index else values.set_axis(self.data.index)
+            self._check_index(expression, values)
+            return values
+        if single and np.ndim(values) == 0 and values is not None:
+            values = np.full(len(self.data), values)
         if np.shape(values) != (len(self.data),):
             raise ValueError(
                 f"{what} {shown(expression)} must have a value for each of the {len(self.data)} "
                 f"rows of data, got {_shape(values)}"
             )
         return pd.Series(values, index=self.data.index)
+
+    def _check_index(self, expression: str, values: pd.Series) -> None:
+        """Refuse values whose rows are others, or in another order."""
+        if values.index is not self.data.index and not values.index.equals(self.data.index):
+            raise ValueError(
+                f"{shown(expression)} has another index than data: align its rows with those of "
+                "data first, or use its .to_numpy() to take them by position"
+            )
+
+    def lost(self, expression: str) -> NDArray[np.bool_]:
+        """Whether a computation gives no value where its columns have one, by row."""
+        values = self.evaluate(expression)
+        values = getattr(values, "__wrapped__", values)
+        if isinstance(values, pd.Series):
+            self._check_index(expression, values)
+        if np.shape(values) != (len(self.data),):
+            return np.zeros(len(self.data), dtype=bool)
+        return np.asarray(pd.isna(values), dtype=bool)
 
     def missing(self, expression: str) -> NDArray[np.bool_]:
         """Whether what an expression needs is missing, by row.
@@ -244,7 +285,7 @@ def _variables(expression: str, layers: Any) -> set[Any]:
         code = code[1:-1]
     try:
         found = set(get_required_variables(code, layers))
-    except SyntaxError:
+    except Exception:  # of syntax, or of what it reads of the columns
         raise ValueError(
             f"{shown(expression)} is no expression that Python can read{hint(expression)}"
         ) from None
@@ -254,7 +295,18 @@ def _variables(expression: str, layers: Any) -> set[Any]:
             simple.add(text)
         else:
             simple |= {n.id for n in ast.walk(ast.parse(str(text))) if isinstance(n, ast.Name)}
+    for power in (n for n in ast.walk(parsed(code)) if isinstance(n, ast.BinOp)):
+        if isinstance(power.op, ast.BitXor) and isinstance(power.right, ast.Constant):
+            raise ValueError(f"{shown(expression)} holds ^, which is no power; write ** for one")
     return simple
+
+
+def parsed(code: str) -> ast.Expression:
+    """Return an expression as Python reads it, with other names for those in backticks."""
+    from formulaic.utils.code import sanitize_variable_names
+
+    tree: ast.Expression = ast.parse(sanitize_variable_names(code.strip(), {}, {}), mode="eval")
+    return tree
 
 
 def names_in(expression: str) -> set[str]:
@@ -295,6 +347,10 @@ def hint(formula: Any) -> str:
         return "; a power is written **"
     if re.search(r"\bas\.factor\b", text):
         return "; a category is C(...)"
+    if re.search(r"\b(and|or|not)\b", text):
+        return "; write & | ~ between conditions in parentheses"
+    if re.search(r"\bin\b", text):
+        return "; write .isin([...])"
     if re.search(r"\w\s+\w", text):
         return "; a name with spaces stands in backticks"
     return ""
@@ -307,30 +363,35 @@ def check_literals(expression: str, columns: Columns) -> None:
     """
     if '"' not in expression and "'" not in expression:
         return
-    names = [name for name in columns.named(expression)[0] if is_text(columns.data[name])]
-    if not names:
-        return
-    for text in _compared(expression):
-        if not any((columns.data[name] == text).any() for name in names):
-            values = [shown(value) for name in names for value in columns.data[name].unique()]
+    for name, text in _compared(expression):
+        if name not in columns.data.columns or not is_text(columns.data[name]):
+            continue
+        values = columns.data[name]
+        if not (values == text).any():
+            seen = [shown(value) for value in values.unique()]
             raise ValueError(
-                f"no row has {shown(text)} in {shown(expression)}; column {quoted(names)} has "
-                f"{listed(values, ', ')}"
+                f"no row has {shown(text)} in {shown(expression)}; column {shown(name)} has "
+                f"{listed(seen, ', ')}"
             )
 
 
-def _compared(expression: str) -> list[str]:
-    """Return the texts that an expression compares something with."""
-    from formulaic.utils.code import sanitize_variable_names
-
-    tree = ast.parse(sanitize_variable_names(expression.strip().strip("{}"), {}, {}), mode="eval")
-    compared = [n for n in ast.walk(tree) if isinstance(n, ast.Compare)
-                and all(isinstance(op, ast.Eq | ast.NotEq) for op in n.ops)]  # fmt: skip
+def _compared(expression: str) -> list[tuple[str, str]]:
+    """Return the names that an expression compares with a text, and the texts."""
+    tree = parsed(expression.strip().strip("{}"))
+    pairs = [
+        (node.left, node.comparators[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        and len(node.ops) == 1
+        and isinstance(node.ops[0], ast.Eq | ast.NotEq)
+    ]
     return [
-        side.value
-        for node in compared
-        for side in (node.left, *node.comparators)
-        if isinstance(side, ast.Constant) and isinstance(side.value, str)
+        (one.id, other.value)
+        for pair in pairs
+        for one, other in (pair, pair[::-1])
+        if isinstance(one, ast.Name)
+        and isinstance(other, ast.Constant)
+        and isinstance(other.value, str)
     ]
 
 
@@ -423,12 +484,14 @@ def _check_text(name: str, values: pd.Series) -> None:
     levels = pd.Series(values.unique())
     texts = levels.astype(str)
     numbers = pd.to_numeric(levels, errors="coerce").notna()
-    if numbers.sum() >= NUMBERS_IN_TEXT and len(levels) / 2 <= numbers.sum() < len(levels):
+    others = texts[~numbers].str.strip().str.lower()
+    if numbers.sum() >= NUMBERS_IN_TEXT and len(others) and others.isin(MISSING_MARKS).all():
         other = levels[~numbers].iloc[0]
         row = RowNames(values.index)(int(np.flatnonzero(values == other)[0]))
         raise TypeError(
-            f"column {shown(name)} of data holds text, but most of it are numbers; the first that "
-            f"is none is {shown(other)} in {row}: read it as a missing value, or mend it"
+            f"column {shown(name)} of data holds text, but all of it are numbers but for such as "
+            f"{shown(other)} in {row}: read that as a missing value, as by pandas.to_numeric("
+            f"..., errors='coerce'); a category is C({name})"
         )
     for pattern, what, advice in READ_AS_TEXT:
         if len(levels) > 2 and texts.str.fullmatch(pattern).mean() > 0.5:

@@ -162,11 +162,14 @@ class GroupedData:
         counts = None if trials is None else as_vector("trials", trials, n, rows=called)
         times = None if weights is None else as_vector("weights", weights, n, rows=called)
         if family == Binomial.name and counts is None:
-            if np.all((outcome == 0) | (outcome == 1)):
+            zero_one = bool(np.all((outcome == 0) | (outcome == 1)))
+            if times is not None and np.all((outcome >= 0) & (outcome <= 1)):
+                whole_times = whole("weights", times)
+                if not zero_one or np.all(whole_times == np.floor(whole_times)):
+                    counts, times = whole_times, None
+                    outcome = successes_of(outcome, counts, called)
+            if counts is None and zero_one:
                 family = Bernoulli.name  # which is what others call binomial, too
-            elif times is not None and np.all((outcome >= 0) & (outcome <= 1)):
-                times = whole("weights", times)
-                outcome, counts, times = successes_of(outcome, times, called), times, None
         if family != Bernoulli.name:
             outcome = whole("y", outcome)
         distribution = named(family, counts, called)
@@ -188,6 +191,8 @@ class GroupedData:
             if np.any(added):
                 shift = added if shift is None else shift + added
 
+        if counts is not None:
+            _check_rank(matrix, counts)
         order, starts, labels = _sort(groups, n, called)
         rows = np.require(matrix, requirements=["C", "A"])
         if order is not None:
@@ -403,6 +408,21 @@ def _check_weights(weights: Array, called: RowNames) -> None:
         raise ValueError(
             f"weights must be above 0, got {weights[wrong[0]]:g} in {called(wrong[0])}"
             f"{and_more(wrong)}: they say how many rows a row stands for; leave such rows out"
+        )
+
+
+def _check_rank(X: Array, trials: Array) -> None:
+    """Refuse columns that only rows without trials tell from the others."""
+    some = trials > 0.0
+    if some.all() or not np.all(np.isfinite(X)):
+        return
+    size = np.abs(X).max(axis=0)
+    scaled = X / np.where(size > 0.0, size, 1.0)
+    if np.linalg.matrix_rank(scaled[some]) < np.linalg.matrix_rank(scaled):
+        raise ValueError(
+            f"X has columns that only the {int(np.sum(~some))} rows without trials tell from the "
+            "others, so that nothing is known of their coefficients; leave these rows out, or "
+            "merge levels"
         )
 
 

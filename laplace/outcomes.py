@@ -31,7 +31,7 @@ class Outcomes(NamedTuple):
     event: str
 
 
-def outcomes(columns: Columns, text: FormulaText) -> Outcomes:
+def outcomes(columns: Columns, text: FormulaText, *, apart: bool) -> Outcomes:
     """Evaluate the left side of a formula.
 
     Parameters
@@ -40,6 +40,8 @@ def outcomes(columns: Columns, text: FormulaText) -> Outcomes:
         Of the rows that are used.
     text : FormulaText
         The formula.
+    apart : bool
+        Whether these rows are a part of a data set, so that the levels that occur say nothing.
 
     Raises
     ------
@@ -49,22 +51,22 @@ def outcomes(columns: Columns, text: FormulaText) -> Outcomes:
     values = plain(columns.column("the left side of the formula,", text.outcome))
     name = without_backticks(text.outcome)
     if text.trials:
-        trials = plain(columns.column("the trials of the formula,", text.trials))
+        trials = plain(columns.column("the trials of the formula,", text.trials, single=True))
         return Outcomes(values, trials, "")
     if values.dtype == bool:
         return Outcomes(values, None, "" if name in columns.data.columns else name)
     if isinstance(values.dtype, pd.CategoricalDtype):
-        levels = _two_levels(name, values)
+        levels = _two_levels(name, values, apart)
         one = pd.Series((values == levels[1]).to_numpy(dtype=float), index=values.index)
         return Outcomes(one, None, f"{name} is {levels[1]!s}, not {levels[0]!s}")
     _refuse_text(name, values)
     return Outcomes(values, None, "")
 
 
-def _two_levels(name: str, values: pd.Series) -> Any:
+def _two_levels(name: str, values: pd.Series, apart: bool) -> Any:
     """Return the two levels of a category, of which the second is the event."""
     levels = values.cat.categories
-    if len(levels) != 2:
+    if len(levels) != 2 and not apart:
         levels = values.cat.remove_unused_categories().cat.categories
     if len(levels) != 2:
         raise TypeError(

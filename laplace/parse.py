@@ -90,7 +90,7 @@ def parse(formula: Any, columns: Iterable[str] = ()) -> FormulaText:
 
 def with_quoted_names(text: str, columns: Iterable[str]) -> str:
     """Put names of columns that have dots into backticks, where they are not in any."""
-    dotted = {name for name in columns if isinstance(name, str) and "." in name.strip(".")}
+    dotted = {name for name in columns if "." in name.strip(".") and not _is_number(name)}
     if not dotted:
         return text
 
@@ -100,6 +100,14 @@ def with_quoted_names(text: str, columns: Iterable[str]) -> str:
         return f"`{word}`" if word in dotted and not is_call else word
 
     return PIECES.sub(quote, text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def without_backticks(expression: str) -> str:
@@ -136,9 +144,15 @@ def _pieces(text: str) -> list[Piece]:
 
 def _outcome(left: str, pieces: list[Piece]) -> tuple[str, str]:
     """Return the expressions of the outcomes and of the trials."""
-    operators = [p for p in pieces if p.kind == "operator" and p.depth == 0]
-    divided = [k for p in operators if not p.text.startswith("//")
-               for k in range(p.first, p.last + 1) if left[k : k + 1] == "/"]  # fmt: skip
+    marks = [(k, left[k]) for p in pieces if p.kind == "operator" and p.depth == 0
+             for k in range(p.first, min(p.last + 1, len(left)))]  # fmt: skip
+    divided = [k for k, mark in marks if mark == "/"]
+    if divided and any(not mark.isspace() and mark != "/" for _, mark in marks):
+        raise ValueError(
+            f"formula must have an outcome, or 'successes / trials', on the left, got "
+            f"{shown(left.strip())}; write I({cut(left.strip())}) for a number that is computed, "
+            "or parentheses around successes and trials"
+        )
     if len(divided) > 1:
         raise ValueError(
             f"formula must have 'outcome' or 'successes / trials' on the left, got "
@@ -229,6 +243,8 @@ def _right(
 def _check_removed(pieces: list[Piece]) -> None:
     """Refuse to take out what is no term, as in ``x - x.mean()``, which is meant as a number."""
     for before, piece in pairwise(pieces):
+        if before.kind == "value" and piece.kind == "operator" and piece.text.startswith("/"):
+            raise ValueError("formula divides a number; write I(1 / x) for a quotient")
         if (
             before.kind == "operator"
             and before.text.endswith("-")
@@ -261,12 +277,12 @@ def _with_plus(
     """Return from where to where a term stands, with the plus that adds it."""
     begin, end = pieces[first].first, pieces[last].last
     before, after = pieces[first - 1], pieces[last + 1 : last + 2]
-    follows = after[0].text[0] if after and after[0].kind == "operator" else ""
+    follows = after[0].text[0] if after else ""
     sign = text[before.last] if before.kind == "operator" else ""
     if sign not in ("+", "~") or follows not in ("", "+", "-") or pieces[first].depth:
         raise ValueError(
             f"formula must add {what} to the covariates, as in "
-            f"'... + {shown(text[begin : end + 1])[1:-1]}', got {shown(text[middle + 1 :].strip())}"
+            f"'... + {cut(text[begin : end + 1])}', got {shown(text[middle + 1 :].strip())}"
         )
     if sign == "+":
         return before.last, end
@@ -279,14 +295,14 @@ def _groups(term: str, inside: list[Piece]) -> tuple[str, ...]:
     effects, names = inside[:bar], inside[bar + 1 :]
     if inside[bar].text != "|" or [p.text for p in effects] != ["1"]:
         raise ValueError(
-            f"formula asks for {term}, but {ONE_INTERCEPT}: no random slopes, and none without an "
-            "intercept"
+            f"formula asks for {cut(term)}, but {ONE_INTERCEPT}: no random slopes, and none "
+            "without an intercept"
         )
     columns, joints = names[::2], names[1::2]
     if any(p.text == "/" for p in joints):
         raise ValueError(
-            f"formula asks for {term}, which is two random intercepts, but {ONE_INTERCEPT}; groups "
-            "within groups are (1 | class:school)"
+            f"formula asks for {cut(term)}, which is two random intercepts, but {ONE_INTERCEPT}; "
+            "groups within groups are (1 | class:school)"
         )
     if (
         len(names) % 2 == 0
@@ -294,7 +310,7 @@ def _groups(term: str, inside: list[Piece]) -> tuple[str, ...]:
         or any(p.text != ":" for p in joints)
     ):
         raise ValueError(
-            f"formula has {term}; right of the bar name a column of groups, or several joined by "
-            f"':', got {quoted([p.text for p in names])}"
+            f"formula has {cut(term)}; right of the bar name a column of groups, or several joined "
+            f"by ':', got {quoted([p.text for p in names])}"
         )
     return tuple(p.text for p in columns)

@@ -39,6 +39,7 @@ from laplace.arguments import (
 from laplace.families import Family
 from laplace.later import special
 from laplace.objective import Problem
+from laplace.tables import as_frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,9 +296,11 @@ def _new_rows(
 ) -> tuple[Array, Array, Any, pd.Index[Any] | None]:
     """Return covariates, linear predictor, groups and labels of rows that are given."""
     names = list(source.problem.census.names)
-    design = source.design
-    if design is not None and (isinstance(X, pd.DataFrame) or not _is_array(X)):
-        X, groups, offset = design.rows(X, groups, offset)
+    by_design = source.design is not None and not _is_array(X)
+    if by_design:
+        X, groups, offset = source.design.rows(X, groups, offset)
+    elif hasattr(X, "columns") and not isinstance(X, pd.DataFrame):
+        X = as_frame(X)
     if isinstance(X, pd.DataFrame) and [str(name) for name in X.columns] != names:
         raise ValueError(
             f"X must have the columns of the fit, {quoted(names)}, in that order, got "
@@ -314,7 +317,7 @@ def _new_rows(
     if offset is not None:
         shift = np.full(n, number("offset", offset)) if np.ndim(offset) == 0 else offset
         eta = eta + as_vector("offset", shift, n, rows=called)
-    elif source.problem.census.has_offset and (design is None or design.has_own_offset):
+    elif source.problem.census.has_offset and not by_design:
         raise ValueError(
             "offset must be given for new rows, as the fit had one: an entry for each row, or a "
             "number for all, such as offset=0"

@@ -52,15 +52,16 @@ def residuals(data: Any, eta: Array, kind: str) -> pd.Series:
     Returns
     -------
     Series
-        A row each, in the order in which they were given. For binomial outcomes the response is the
-        number of successes. A row that stands for several has the response residual of one of them;
-        its others are those of all together, as in R. Rows without trials have residuals of zero.
+        A row each, in the order in which they were given. As in R, the response of binomial
+        outcomes is the share of successes, a row that stands for several has the response residual
+        of one of them, and its others are those of all together. Rows without trials have residuals
+        of zero.
     """
     family, y = data.family, data.y
     mean, variance = family.b_1(eta), family.b_2(eta)
     found = y - mean
-    if kind == "response" and data.weights is not None:
-        found = found / data.weights
+    if kind == "response":
+        found = found / np.where(data.multiplicity > 0.0, data.multiplicity, 1.0)
     if kind == "pearson":
         found = found / np.sqrt(np.where(data.largest > 0.0, variance, 1.0))
     if kind == "deviance":

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# Types in which nothing overflows that a formula computes.
+AS_THEY_ARE = (np.dtype(np.float64), np.dtype(np.int64), np.dtype(bool))
 # What a column of objects may hold that is a number, by pandas' names.
-NUMBERS = frozenset(["integer", "floating", "mixed-integer-float", "decimal", "boolean"])
+NUMBERS = frozenset(["integer", "floating", "mixed-integer-float", "decimal"])
 
 
 def as_frame(data: Any) -> pd.DataFrame:
@@ -53,11 +55,7 @@ def as_frame(data: Any) -> pd.DataFrame:
 def with_plain_columns(data: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """Return a table whose columns of these names are plain; the same where they are already."""
     dtypes = data.dtypes
-    given = {
-        name: data[name]
-        for name in sorted(names)
-        if not isinstance(dtypes[name], np.dtype) or dtypes[name].kind == "O"
-    }
+    given = {name: data[name] for name in sorted(names) if dtypes[name] not in AS_THEY_ARE}
     changed = {name: new for name, of in given.items() if (new := plain(of)) is not of}
     return data.assign(**changed) if changed else data
 
@@ -86,13 +84,19 @@ def plain(values: pd.Series) -> pd.Series:
         and pd.api.types.infer_dtype(values, skipna=True) in NUMBERS
     ):
         return values.astype(float)
-    if isinstance(dtype, pd.CategoricalDtype | np.dtype):
+    if pd.api.types.is_object_dtype(dtype) and pd.api.types.infer_dtype(values) == "boolean":
+        return values.astype(bool)
+    if isinstance(dtype, pd.CategoricalDtype) or (
+        isinstance(dtype, np.dtype) and (dtype in AS_THEY_ARE or dtype.kind not in "iuf")
+    ):
         return values
     if pd.api.types.is_bool_dtype(dtype):
         return values.astype(bool)
     if pd.api.types.is_numeric_dtype(dtype):
         kind = getattr(dtype, "kind", "f")
-        return values.astype({"i": np.int64, "u": np.uint64}.get(kind, np.float64))
+        if kind == "u" and len(values) and values.max() > np.iinfo(np.int64).max:
+            kind = "f"
+        return values.astype(np.int64 if kind in "iu" else np.float64)
     if pd.api.types.is_string_dtype(dtype):
         return values.astype(object)
     arrow = getattr(dtype, "pyarrow_dtype", None)

@@ -191,8 +191,9 @@ class Uses(Parameters):
         Parameters
         ----------
         kind : {"response", "pearson", "deviance"}
-            Outcome minus mean; that over the standard deviation of the outcome; or the signed root
-            of what the row adds to the deviance.
+            Outcome minus mean, of binomial outcomes the share of successes minus its mean; that
+            over the standard deviation of the outcome; or the signed root of what the row adds to
+            the deviance.
 
         Returns
         -------
@@ -211,6 +212,8 @@ class Uses(Parameters):
 
     def simulate(self, seed: Any = None) -> pd.Series:
         """Draw outcomes for the rows of the fit, with new random intercepts for the groups.
+
+        Of binomial outcomes, numbers of successes are drawn.
 
         Parameters
         ----------

@@ -92,6 +92,13 @@ def _read(constraints: Any, names: list[str]) -> tuple[Array, Array]:
     """Return the combinations as a matrix, and their values."""
     from formulaic.utils.constraints import LinearConstraints
 
+    if isinstance(constraints, pd.DataFrame):
+        if sorted(map(str, constraints.columns)) != sorted(names):
+            raise ValueError(
+                f"r_matrix has the columns {quoted(list(constraints.columns))}, but the "
+                f"coefficients are {quoted(names)}"
+            )
+        constraints = constraints.rename(columns=str)[names].to_numpy(dtype=float)
     if isinstance(constraints, list) and all(isinstance(one, str) for one in constraints):
         constraints = ", ".join(constraints)
     if isinstance(constraints, np.ndarray | list):
@@ -124,6 +131,10 @@ def _written_out(text: str, names: list[str]) -> str:
     if special:
         pattern = "|".join(["`[^`]*`", *map(re.escape, special)])
         text = re.sub(pattern, lambda of: of[0] if of[0].startswith("`") else f"`{of[0]}`", text)
+    # formulaic reads no exponents
+    text = re.sub(
+        r"(?<![\w.`])\d+\.?\d*[eE][-+]?\d+", lambda of: f"{float(of[0]):.20f}".rstrip("0"), text
+    )
     parts = []
     for part in _split(text, ","):
         sides = _split(part, "=")

@@ -137,7 +137,7 @@ def test_missing_values_are_refused_with_the_rows() -> None:
             "y ~ age +* dose",
             {},
             ValueError,
-            r"'age \+\* dose' cannot be used: Op.*\s+age \+\* dose$",
+            r"'age \+\* dose' cannot be used: Operator .* is incorrectly used$",
         ),
         ("y ~ age + np.abs(age).max()", {}, ValueError, "cannot be used: .*syntax"),
         ("y ~ age + (1 | arm)", {}, ValueError, r"groups differs from .* \(1 \| arm\); leave one"),
