@@ -126,7 +126,7 @@ class Described(Uses):
         text = f"{self._census.n}"
         if self.nobs != self._census.n:
             text += f", which stand for {self.nobs:.10g} by their weights"
-        if self._site is not None and (empty := int(np.sum(self._site.data.largest == 0.0))):
+        if self._site is not None and (empty := self._site.without_trials):
             text += f", of which {empty} without trials"
         if self.dropped:
             text += f", and {self.dropped} dropped for missing values"

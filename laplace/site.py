@@ -174,6 +174,11 @@ class Site:
         """Return the site of what a formula made of a DataFrame."""
         return cls(GroupedData.from_arrays(**rows.arguments), rows.design, rows.dropped)
 
+    @property
+    def without_trials(self) -> int:
+        """Number of rows without trials, which carry nothing."""
+        return int(np.sum(self.data.largest == 0.0))
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be made again."""
         return {**self.__dict__, "_views": {}}

@@ -714,7 +714,7 @@ def frame(**changes: Any) -> pd.DataFrame:
         ({"kind": ["a", "c"] * 20}, "column 'kind' has 'c' in row 1 .and in 19 more.*, which the"),
         ({"x": ["12", "old"] * 20}, "column 'x' has 'old' in row 1 .*where a number belongs"),
         ({"x": np.linspace(20, 800, 40)}, "lies between 0 and 120 years by the manifest; look at"),
-        ({"x": [np.nan, *range(39)]}, r"missing values in row 0 of data, in \['x'\]"),
+        ({"x": [np.nan, *range(39)]}, r"missing values in row 0 of data, in 'x'"),
         ({"y": [0, 2] * 20}, "y must be 0 or 1"),
     ],
 )

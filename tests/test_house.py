@@ -135,7 +135,7 @@ def built(tmp_path_factory):
 
 def test_the_wheel_is_the_package_and_nothing_else(built):
     wheel, _ = built
-    assert wheel.stat().st_size < 200_000
+    assert wheel.stat().st_size < 400_000  # code alone: a single data set or figure is as large
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]

@@ -194,7 +194,7 @@ def test_the_wheel_holds_the_method_and_nothing_else(tmp_path: Path) -> None:
     of_package = {name for name in names if ".dist-info/" not in name}
     rooms = [*ROOMS, "__init__", *(f"engines/{room}" for room in [*ENGINES, "__init__"])]
     assert of_package == {f"laplace/{room}.py" for room in rooms} | {"laplace/py.typed"}
-    assert Path(wheel).stat().st_size < 200_000
+    assert Path(wheel).stat().st_size < 400_000
     metadata = zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith("/METADATA")))
     assert b"License-Expression: BSD-3-Clause\n" in metadata
     assert [n for n in names if "licenses" in n] == [n for n in names if n.endswith("/LICENSE")]

@@ -179,6 +179,7 @@ class Elsewhere:
 
     design: Any
     dropped: int
+    without_trials: int = 0  # not counted there
 
     @property
     def data(self) -> NoReturn:
