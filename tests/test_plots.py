@@ -51,6 +51,10 @@ def every_figure() -> dict[str, Figure]:
         "integrand": plots.integrand({"eight rows": GROUP}, np.array([0.3]), 1.0, 5),
         "quadrature_error": plots.quadrature_error(errors),
         "remainder": plots.remainder(terms),
+        "errors_by_events": plots.errors_by_events(
+            pd.DataFrame({"no event": [0.1, 0.2], "both": [0.1, 0.01]}, index=[10, 100]),
+            pd.DataFrame({10: [0.1, np.nan], 100: [0.2, 0.01]}, index=[0, 8]),
+        ),
         "errors_by_group": plots.errors_by_group(
             {"ordinary": errors, "adaptive": errors / 10}, pd.Series(["x", "y"], errors.columns)
         ),
@@ -122,6 +126,17 @@ def test_colours_mean_the_same_in_every_figure() -> None:
 def test_predicted_shifts_are_drawn_by_their_size() -> None:
     _, points = (line.get_xydata() for line in every_figure()["predicted_shifts"].axes[0].lines)
     np.testing.assert_allclose(points, [[0.12, 0.1], [0.2, 0.3]])
+
+
+def test_errors_by_events_are_drawn_where_they_are_and_named_beside() -> None:
+    above, below = every_figure()["errors_by_events"].axes
+    np.testing.assert_allclose(above.lines[1].get_xydata(), [[10, 0.1], [100, 0.01]])
+    assert [text.get_text() for text in above.texts] == ["no event", "both"]
+    assert [text.xy[1] for text in above.texts] == [0.2, 0.01]
+    few, many, guide = (line.get_xydata() for line in below.lines)
+    np.testing.assert_allclose(few, [[0, 0.1]])  # ten rows cannot hold eight of the rarer outcome
+    np.testing.assert_allclose(many, [[0, 0.2], [8, 0.01]])
+    np.testing.assert_allclose(guide, [[8, 1 / 96]])
 
 
 def test_each_kind_of_group_has_its_own_line() -> None:

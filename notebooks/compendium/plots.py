@@ -61,6 +61,14 @@ METHODS = {
     "ignoring-sites": (COLOURS["one arm"], "X"),
     "site-dummies": ("#56B4E9", "*"),
 }
+# Four curves of one kind: colour, marker and line.
+FOUR = [
+    (COLOURS["laplace"], "o", "-"),
+    (COLOURS["quadrature"], "s", "--"),
+    (COLOURS["other arm"], "^", "-."),
+    (COLOURS["one arm"], "D", ":"),
+]
+ROOM_BESIDE = 12  # ratio by which a logarithmic axis is longer, so that names fit beside curves
 # Monte Carlo intervals: this many standard errors to each side.
 Z_95 = 1.96
 WIDTH = 5.6  # inches; text stays legible when a phone shrinks the figure
@@ -434,6 +442,76 @@ def remainder(errors: pd.DataFrame) -> Figure:
     )
     ax.legend()
     return figure
+
+
+@_styled
+def errors_by_events(by_rows: pd.DataFrame, by_events: pd.DataFrame) -> Figure:
+    """Draw what Laplace leaves out of one group: by its rows, and by its rarer outcome.
+
+    Parameters
+    ----------
+    by_rows : DataFrame
+        Index: number of rows; a column a kind of group, at most four, in falling order at the end.
+    by_events : DataFrame
+        Index: number of rows with the rarer outcome, from zero on; a column a number of rows, at
+        most four; NaN where a group cannot be.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, (above, below) = _figure(2, 1, 6.6)
+    for name, look in zip(by_rows.columns, FOUR, strict=False):
+        curve = by_rows[name].dropna()
+        above.plot(curve.index, curve, color=look[0], marker=look[1], linestyle=look[2])
+        _beside(above, curve, str(name), look[0])
+    above.set(xscale="log", yscale="log", xlabel="rows of the group", ylabel="error of Laplace")
+    above.set_xlim(by_rows.index.min() / 1.3, by_rows.index.max() * ROOM_BESIDE)
+    above.set_xticks(by_rows.index, [f"{n:,}" for n in by_rows.index])
+    above.minorticks_off()
+    for name, look in zip(by_events.columns, FOUR, strict=False):
+        curve = by_events[name].dropna()
+        below.plot(
+            curve.index,
+            curve,
+            color=look[0],
+            marker=look[1],
+            linestyle=look[2],
+            label=f"{name:,} rows",
+        )
+    counts = by_events.index.to_numpy(dtype=float)
+    below.plot(
+        counts[counts > 0],
+        1 / (12 * counts[counts > 0]),
+        ":",
+        color=COLOURS["truth"],
+        linewidth=1.2,
+        label="1 / (12 × rarer outcome)",
+    )
+    below.set_xscale("symlog", linthresh=1, linscale=0.6)
+    below.set(
+        yscale="log",
+        xlabel="rows with the rarer outcome",
+        ylabel="error of Laplace",
+    )
+    below.set_xticks(by_events.index, [str(k) for k in by_events.index])
+    below.set_xlim(-0.2, counts.max() * 1.2)
+    below.minorticks_off()
+    below.legend(fontsize=10)
+    return figure
+
+
+def _beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
+    """Write the name of a curve beside its last point."""
+    ax.annotate(
+        label,
+        (curve.index[-1], curve.iloc[-1]),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        fontsize=11,
+    )
 
 
 @_styled
