@@ -71,7 +71,10 @@ def every_figure() -> dict[str, Figure]:
             },
             NAMES,
         ),
-        "profile": plots.profile({"one": curve, "two": curve}),
+        "published_distances": plots.published_distances(
+            pd.DataFrame({"lme4": [0.0, 0.001, 0.002], "LA": [0.5, 2.0, np.nan]})
+        ),
+        "profile": plots.profile({"one": curve, "two": curve}, {"one": 1.0, "two": 1.1}),
         "random_effects": plots.random_effects(effects),
         "speed": plots.speed(
             pd.DataFrame({"ours": [0.1, 0.2], "theirs": [1.0, np.nan]}, index=["one", "two"]),
@@ -137,6 +140,22 @@ def test_errors_by_events_are_drawn_where_they_are_and_named_beside() -> None:
     np.testing.assert_allclose(few, [[0, 0.1]])  # ten rows cannot hold eight of the rarer outcome
     np.testing.assert_allclose(many, [[0, 0.2], [8, 0.01]])
     np.testing.assert_allclose(guide, [[8, 1 / 96]])
+
+
+def test_a_maximum_is_drawn_where_it_is() -> None:
+    one, two = every_figure()["profile"].axes
+    assert [ax.lines[1].get_xydata().tolist() for ax in (one, two)] == [[[1.0, 0.0]], [[1.1, 0.0]]]
+    assert two.texts[0].get_text() == "maximum at 1.10"
+
+
+def test_published_distances_are_drawn_by_method_with_their_medians() -> None:
+    ax = every_figure()["published_distances"].axes[0]
+    _, lme4, own = ax.lines
+    np.testing.assert_allclose(lme4.get_xdata(), [1e-6, 0.001, 0.002])  # what is nearer, at the end
+    np.testing.assert_allclose(own.get_xdata(), [0.5, 2.0])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["lme4", "LA"]
+    medians = [c.get_segments()[0][0, 0] for c in ax.collections]
+    np.testing.assert_allclose(medians, [0.001, 1.25])
 
 
 def test_each_kind_of_group_has_its_own_line() -> None:

@@ -14,7 +14,7 @@ import papermill
 import prose
 import pytest
 
-from compendium import datasets, published, simulate, validation
+from compendium import datasets, published, reexamined, simulate, validation
 from compendium.study import METHODS, SCENARIOS, Study
 from laplace import derivatives, quadrature
 from laplace.strategy import STRATEGY
@@ -177,6 +177,29 @@ def test_sizes_of_the_published_experiment() -> None:
     sentence = said("notebooks/03_two_sites.ipynb", "Coefficients and covariates are differences")
     assert simulate.PUBLISHED_RANGE == 10.0
     assert "times ten, so that they lie between $-10$ and $10$" in sentence
+
+
+def test_what_is_said_of_the_data_sets_of_the_paper() -> None:
+    page, figures = "notebooks/03_two_sites.ipynb", reexamined.stored()
+    settings = said(page, "There are eight settings")
+    assert "eight settings of twenty data sets each" in settings
+    assert (figures["setting"].value_counts() == 20).all()
+    assert figures["setting"].nunique() == 8
+    assert "two or ten sites of 500 or of 30 patients" in settings
+    assert set(figures["sites"]) == {2, 10}
+    assert set(figures["rows"] / figures["sites"]) == {500, 30}
+    assert "from zero to ten" in said(page, "They subtract")
+    assert list(reexamined.STRENGTHS) == list(range(11))
+    fitted = said(page, "Each data set was fitted here")
+    assert f"$\\tau = {reexamined.TAU:g}$" in fitted
+    assert f"with {reexamined.MANY_NODES} adaptive nodes" in fitted
+    assert f"from {reexamined.MANY_NODES} nodes" in said(page, "For each setting")
+    assert figures["nodes"].max() < 0.01  # nearly the same maximum
+    said(page, "With 30 rows or more in a site")
+    assert figures["lme4"].max() < 0.01
+    said(page, "below a hundredth")
+    assert 0.005 < figures["LA"].min() < 0.015
+    said(page, "reach from about a hundredth to above one")
 
 
 def test_nodes_of_lme4() -> None:

@@ -550,6 +550,42 @@ def corrections(shifts: pd.DataFrame) -> Figure:
 
 
 @_styled
+def published_distances(distances: pd.DataFrame, limit: float = 1.0) -> Figure:
+    """Draw how far published results are from a maximum: a row a method, a dot a data set.
+
+    Parameters
+    ----------
+    distances : DataFrame
+        A column a method, a row a data set: the largest distance of a coefficient, in standard
+        errors; NaN where there is none.
+    limit : float
+        Where a line is drawn.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 0.9 + 0.8 * distances.shape[1])
+    least = 1e-6  # what is nearer is drawn there
+    ax.axvline(limit, color=COLOURS["truth"], linewidth=1)
+    for place, (name, column) in enumerate(distances.items()):
+        dots = column.dropna().clip(lower=least)
+        spread = np.linspace(-0.3, 0.3, len(dots))
+        colour = COLOURS["faint" if name == "lme4" else "published"]
+        ax.plot(dots, place + spread, "o", color=colour, markersize=4, alpha=0.5)
+        ax.vlines(dots.median(), place - 0.4, place + 0.4, color=COLOURS["truth"])
+    ax.set(
+        xscale="log",
+        xlabel="largest distance of a coefficient,\nin standard errors",
+        yticks=range(distances.shape[1]),
+        yticklabels=distances.columns,
+        ylim=(distances.shape[1] - 0.5, -0.5),
+    )
+    ax.tick_params(axis="y", length=0)
+    return figure
+
+
+@_styled
 def coefficients(
     estimates: Mapping[str, tuple[ArrayLike, ArrayLike | None]],
     names: Sequence[str],
@@ -592,13 +628,15 @@ def coefficients(
 
 
 @_styled
-def profile(curves: Mapping[str, pd.Series]) -> Figure:
+def profile(curves: Mapping[str, pd.Series], maxima: Mapping[str, float]) -> Figure:
     """Draw the profile log-likelihood of tau, a panel a data set.
 
     Parameters
     ----------
     curves : mapping of str to Series
         Title; log-likelihood minus its maximum, indexed by tau.
+    maxima : mapping of str to float
+        Title; the tau of the maximum, at which the curve is zero.
 
     Returns
     -------
@@ -607,10 +645,10 @@ def profile(curves: Mapping[str, pd.Series]) -> Figure:
     figure, axes = _figure(1, len(curves), 3.2, squeeze=False)
     for ax, (title, curve) in zip(axes[0], curves.items(), strict=True):
         ax.plot(curve.index, curve, color=COLOURS["laplace"])
-        best = curve.idxmax()
+        best = maxima[title]
         ax.plot(
             best,
-            curve.max(),
+            0.0,
             MARKERS["laplace"],
             color=COLOURS["laplace"],
             markersize=8,
@@ -618,14 +656,14 @@ def profile(curves: Mapping[str, pd.Series]) -> Figure:
         )
         ax.annotate(
             f"maximum at {best:.2f}",
-            (best, curve.max()),
+            (best, 0.0),
             xytext=(8, 10),
             textcoords="offset points",
         )
         ax.set(
             title=title,
             xlabel="τ",
-            ylim=(None, curve.max() + 0.12 * np.ptp(curve)),
+            ylim=(None, 0.12 * np.ptp(curve)),
         )
     axes[0, 0].set_ylabel("profile log-likelihood")
     return figure
