@@ -59,7 +59,7 @@ def every_figure() -> dict[str, Figure]:
             {"ordinary": errors, "adaptive": errors / 10}, pd.Series(["x", "y"], errors.columns)
         ),
         "predicted_shifts": plots.predicted_shifts(moved, 2.0),
-        "curves": plots.curves(arms, "age", "probability"),
+        "curves": plots.curves({"a model": arms, "another": arms}, "age", "probability"),
         "by_nodes": plots.by_nodes(errors, 0.1, "an estimate"),
         "corrections": plots.corrections(shifts),
         "coefficients": plots.coefficients(
@@ -80,7 +80,7 @@ def every_figure() -> dict[str, Figure]:
             pd.DataFrame({"ours": [0.1, 0.2], "theirs": [1.0, np.nan]}, index=["one", "two"]),
             pd.DataFrame({"as drawn": [0.1, 1.0], "sorted": [0.05, 0.8]}, index=[10, 100]),
         ),
-        "proportions": plots.proportions(arms, arms, "proportion"),
+        "proportions": plots.proportions(arms, {"a model": arms}, "proportion"),
         "by_scenario": plots.by_scenario(MEASURED, 0.95, "coverage"),
         "by_design": plots.by_design(MEASURED, DESIGNS, 0.95, "coverage", (0.8, 1.0)),
         "zip_plot": plots.zip_plot(INTERVALS),
@@ -193,6 +193,20 @@ def test_few_groups_are_named_in_the_order_drawn() -> None:
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "9", "7"]
     assert ax.get_xlabel() == "herds, sorted"
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [-1.0, 0.1, 0.5])
+
+
+def test_intervals_that_are_given_are_drawn_as_they_are() -> None:
+    effects = pd.DataFrame({"mode": [0.5, -1.0], "sd": 9.0, "low": [0.1, -3.0], "high": [0.7, 0.0]})
+    (bars,) = plots.random_effects(effects).axes[0].collections
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    assert ends == [[-3.0, 0.0], [0.1, 0.7]]
+
+
+def test_four_curves_have_four_colours_and_end_where_they_end() -> None:
+    fitted = pd.DataFrame({k: [0.1 * k, 0.2, np.nan] for k in range(1, 5)}, index=[0, 1, 2])
+    (ax,) = plots.curves({"a model": fitted}, "age", "probability").axes
+    assert len({line.get_color() for line in ax.lines}) == 4
+    assert {tuple(line.get_xdata()) for line in ax.lines} == {(0, 1)}
 
 
 def test_the_users_settings_are_left_alone() -> None:

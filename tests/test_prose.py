@@ -193,7 +193,7 @@ def test_what_is_said_of_the_data_sets_of_the_paper() -> None:
     fitted = said(page, "Each data set was fitted here")
     assert f"$\\tau = {reexamined.TAU:g}$" in fitted
     assert f"with {reexamined.MANY_NODES} adaptive nodes" in fitted
-    assert f"from {reexamined.MANY_NODES} nodes" in said(page, "For each setting")
+    assert f"from {reexamined.MANY_NODES} nodes" in said(page, "for each setting")
     assert figures["nodes"].max() < 0.01  # nearly the same maximum
     said(page, "With 30 rows or more in a site")
     assert figures["lme4"].max() < 0.01

@@ -671,12 +671,13 @@ def profile(curves: Mapping[str, pd.Series], maxima: Mapping[str, float]) -> Fig
 
 @_styled
 def random_effects(effects: pd.DataFrame, group: str = "groups") -> Figure:
-    """Draw each group's random intercept, sorted, with two conditional standard deviations.
+    """Draw each group's random intercept, sorted, with an interval.
 
     Parameters
     ----------
     effects : DataFrame
-        `Fit.random_effects`: columns `mode` and `sd`.
+        Columns `mode` and `sd`, as `Fit.random_effects` has them: the interval is two conditional
+        standard deviations to each side. With columns `low` and `high`, these are its ends.
     group : str
         What the groups are, in the plural; few of them are named.
 
@@ -687,41 +688,36 @@ def random_effects(effects: pd.DataFrame, group: str = "groups") -> Figure:
     figure, ax = _figure(1, 1, 3.6)
     ordered = effects.sort_values("mode", kind="stable")
     place = np.arange(len(ordered))
-    low, high = (
-        ordered["mode"] - 2 * ordered["sd"],
-        ordered["mode"] + 2 * ordered["sd"],
-    )
+    own = {"low", "high"} <= set(ordered)
+    low = ordered["low"] if own else ordered["mode"] - 2 * ordered["sd"]
+    high = ordered["high"] if own else ordered["mode"] + 2 * ordered["sd"]
     few = len(ordered) <= FEW_GROUPS
+    colour = COLOURS["quadrature" if own else "laplace"]
     ax.vlines(
         place,
         low,
         high,
-        color=COLOURS["laplace"],
+        color=colour,
         alpha=0.35,
         linewidth=3 if few else 1,
     )
-    ax.plot(
-        place,
-        ordered["mode"],
-        ".",
-        color=COLOURS["laplace"],
-        markersize=9 if few else 4,
-    )
+    ax.plot(place, ordered["mode"], ".", color=colour, markersize=9 if few else 4)
     ax.axhline(0, color=COLOURS["truth"], linewidth=0.8)
     if few:
         ax.set_xticks(place, ordered.index.astype(str))
-    ax.set(xlabel=f"{group}, sorted", ylabel="random intercept ± 2 sd")
+    what = "95 % interval" if own else "± 2 sd"
+    ax.set(xlabel=f"{group}, sorted", ylabel=f"random intercept, {what}")
     return figure
 
 
 @_styled
-def curves(fitted: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
-    """Draw fitted curves, such as probabilities, of a few kinds of rows.
+def curves(panels: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str) -> Figure:
+    """Draw fitted curves, such as probabilities, of a few kinds of rows; a panel a model.
 
     Parameters
     ----------
-    fitted : DataFrame
-        Index: the covariate; a column a curve, at most four.
+    panels : mapping of str to DataFrame
+        Title; index: the covariate; a column a curve, at most four; NaN where it is not drawn.
     xlabel, ylabel : str
         What the covariate is, and what is fitted.
 
@@ -729,28 +725,31 @@ def curves(fitted: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 3.6)
-    for name, line in zip(fitted.columns, ["-", "--", "-.", ":"], strict=False):
-        ax.plot(
-            fitted.index,
-            fitted[name],
-            line,
-            color=COLOURS["laplace"],
-            label=str(name),
-        )
-    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
-    ax.legend(title=fitted.columns.name)
+    figure, axes = _figure(
+        len(panels), 1, 0.7 + 2.7 * len(panels), squeeze=False, sharex=True, sharey=True
+    )
+    for ax, (title, fitted) in zip(axes[:, 0], panels.items(), strict=True):
+        for name, (colour, _, line) in zip(fitted.columns, FOUR, strict=False):
+            curve = fitted[name].dropna()
+            ax.plot(curve.index, curve, linestyle=line, color=colour, label=str(name))
+        ax.set(title=title, ylabel=ylabel, ylim=(0, None))
+    axes[-1, 0].set_xlabel(xlabel)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    of_what = next(iter(panels.values())).columns.name
+    figure.legend(handles, labels, title=of_what, loc="outside upper center", ncols=4)
     return figure
 
 
 @_styled
-def proportions(observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str) -> Figure:
+def proportions(observed: pd.DataFrame, panels: Mapping[str, pd.DataFrame], ylabel: str) -> Figure:
     """Draw observed proportions over time and the fitted population average, a colour an arm.
 
     Parameters
     ----------
-    observed, fitted : DataFrame
+    observed : DataFrame
         Index: time; a column an arm.
+    panels : mapping of str to DataFrame
+        Title; what a model has, a panel each, in the same form.
     ylabel : str
         What the proportion is of.
 
@@ -758,28 +757,33 @@ def proportions(observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str) -> Fi
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 3.6)
+    figure, axes = _figure(
+        len(panels), 1, 0.9 + 2.5 * len(panels), squeeze=False, sharex=True, sharey=True
+    )
     styles = [
         ("o", "-", COLOURS["one arm"]),
         ("^", "--", COLOURS["other arm"]),
     ]
-    for arm, (marker, line, colour) in zip(observed.columns, styles, strict=False):
-        ax.plot(
-            observed.index,
-            observed[arm],
-            marker,
-            color=colour,
-            label=f"{arm}, observed",
-        )
-        ax.plot(
-            fitted.index,
-            fitted[arm],
-            line,
-            color=colour,
-            label=f"{arm}, fitted",
-        )
-    ax.set(xlabel="months", ylabel=ylabel, ylim=(0, None))
-    ax.legend()
+    for ax, (title, fitted) in zip(axes[:, 0], panels.items(), strict=True):
+        for arm, (marker, line, colour) in zip(observed.columns, styles, strict=False):
+            ax.plot(
+                observed.index,
+                observed[arm],
+                marker,
+                color=colour,
+                label=f"{arm}, observed",
+            )
+            ax.plot(
+                fitted.index,
+                fitted[arm],
+                line,
+                color=colour,
+                label=f"{arm}, fitted",
+            )
+        ax.set(title=title, ylabel=ylabel, ylim=(0, None))
+    axes[-1, 0].set_xlabel("months")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure
 
 
