@@ -23,6 +23,7 @@ MEASURED = pd.DataFrame(
         [["small", "large"], ["laplace", "quadrature-25"]], names=["scenario", "method"]
     ),
 )
+MAPPED = pd.DataFrame([[0.02, 0.1, 3.0], [0.3, 0.6, 0.7]], [50, 1000], [0.5, 1.0, 4.0])
 DESIGNS = pd.DataFrame({"rows": [2, 2], "groups": [50, 500], "τ": [1.0, 1.0]}, ["small", "large"])
 INTERVALS = pd.DataFrame(
     {
@@ -60,8 +61,11 @@ def every_figure() -> dict[str, Figure]:
         ),
         "predicted_shifts": plots.predicted_shifts(moved, 2.0),
         "curves": plots.curves({"a model": arms, "another": arms}, "age", "probability"),
-        "by_nodes": plots.by_nodes(errors, 0.1, "an estimate"),
+        "by_nodes": plots.by_nodes(
+            {"an estimate": errors, "another": errors}, {"an estimate": 0.1, "another": 0}
+        ),
         "corrections": plots.corrections(shifts),
+        "map_of_designs": plots.map_of_designs({"τ": MAPPED}, 10 * MAPPED + 1),
         "coefficients": plots.coefficients(
             {
                 "truth": ([1, 2], None),
@@ -182,7 +186,7 @@ def test_an_error_that_is_not_known_is_not_drawn() -> None:
 def test_numbers_of_nodes_are_named_where_there_is_room() -> None:
     nodes = [1, 3, 20, 25, 50]
     estimates = pd.DataFrame({"ordinary": 0.0, "adaptive": 0.1}, index=nodes)
-    ax = plots.by_nodes(estimates, 0.1, "an estimate").axes[0]
+    ax = plots.by_nodes({"an estimate": estimates}, {"an estimate": 0.1}).axes[0]
     assert list(ax.get_xticks()) == nodes
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "3", "20", "", "50"]
 
@@ -207,6 +211,17 @@ def test_four_curves_have_four_colours_and_end_where_they_end() -> None:
     (ax,) = plots.curves({"a model": fitted}, "age", "probability").axes
     assert len({line.get_color() for line in ax.lines}) == 4
     assert {tuple(line.get_xdata()) for line in ax.lines} == {(0, 1)}
+
+
+def test_a_map_says_each_number_and_is_darker_where_it_is_larger() -> None:
+    shifts, nodes = every_figure()["map_of_designs"].axes
+    said = [text.get_text() for text in shifts.texts]
+    assert said == ["0.02", "0.10", "3.00", "0.30", "0.60", "0.70"]
+    assert [text.get_text() for text in nodes.texts] == ["1", "2", "31", "4", "7", "8"]
+    depth = [part.get_alpha() for part in shifts.collections]
+    np.testing.assert_allclose(depth, 0.85 * np.array([0, 1, 4, 2, 3, 3]) / 4)
+    assert [t.get_text() for t in shifts.get_yticklabels()] == ["50", "1,000"]
+    assert [t.get_text() for t in nodes.get_xticklabels()] == ["0.5", "1", "4"]
 
 
 def test_the_users_settings_are_left_alone() -> None:

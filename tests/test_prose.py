@@ -219,6 +219,17 @@ def test_random_designs_of_the_chapter() -> None:
     assert f"with {reference}, which shows" in said("notebooks/04_quadrature.ipynb", "which shows")
 
 
+def test_the_map_of_the_chapter() -> None:
+    page, words = "notebooks/04_quadrature.ipynb", {3: "three", 5: "five", 6: "six"}
+    sentence = said(page, "The maps are for groups of")
+    assert f"groups of {words[validation.MAP_ROWS]} rows" in sentence
+    assert f"{words[round(10 * validation.MAP_PREVALENCE)]} in ten are events" in sentence
+    assert f"of {words[validation.MAP_DRAWS]} simulated" in said(page, "Each number is the median")
+    groups, taus = validation.MAP_GROUPS, validation.MAP_TAUS
+    ends = f"over {groups[0]:,} to {groups[-1]:,} groups and τ from {taus[0]:g} to {taus[-1]:g}"
+    assert ends in said(page, "Three tables as maps")
+
+
 def test_what_auto_accepts() -> None:
     assert STRATEGY.enough == 0.01
     said("notebooks/04_quadrature.ipynb", "by more than a hundredth of its standard error")

@@ -68,6 +68,7 @@ FOUR = [
     (COLOURS["other arm"], "^", "-."),
     (COLOURS["one arm"], "D", ":"),
 ]
+SHIFTS = (0.1, 0.25, 0.5, 1.0)  # in standard errors, where a map of shifts becomes darker
 ROOM_BESIDE = 12  # ratio by which a logarithmic axis is longer, so that names fit beside curves
 # Monte Carlo intervals: this many standard errors to each side.
 Z_95 = 1.96
@@ -357,53 +358,105 @@ def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
 
 
 @_styled
-def by_nodes(estimates: pd.DataFrame, reference: float, ylabel: str) -> Figure:
-    """Draw an estimate against the number of nodes, of the ordinary and the adaptive rule.
+def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]) -> Figure:
+    """Draw estimates against the number of nodes, of the ordinary and the adaptive rule.
 
     Parameters
     ----------
-    estimates : DataFrame
-        Index: number of nodes; columns `ordinary` and `adaptive`, NaN where there is none.
-    reference : float
-        Estimate with many nodes.
-    ylabel : str
-        What is estimated.
+    panels : mapping of str to DataFrame
+        What is estimated; index: number of nodes; columns `ordinary` and `adaptive`, NaN where
+        there is none.
+    references : mapping of str to float
+        The estimates with many nodes.
 
     Returns
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 3.4)
-    ax.axhline(reference, color=COLOURS["truth"], linewidth=1, label="many nodes")
+    figure, axes = _figure(len(panels), 1, 0.9 + 1.5 * len(panels), squeeze=False, sharex=True)
     lines = {
         "ordinary": (":", "v", COLOURS["faint"]),
         "adaptive": ("-", MARKERS["quadrature"], COLOURS["quadrature"]),
     }
-    for name, (line, marker, colour) in lines.items():
-        curve = estimates[name].dropna()
-        ax.plot(
-            curve.index,
-            curve,
-            line,
-            marker=marker,
-            color=colour,
-            label=f"{name} rule",
+    for ax, (title, estimates) in zip(axes[:, 0], panels.items(), strict=True):
+        ax.axhline(references[title], color=COLOURS["truth"], linewidth=1, label="many nodes")
+        for name, (line, marker, colour) in lines.items():
+            curve = estimates[name].dropna()
+            ax.plot(
+                curve.index,
+                curve,
+                line,
+                marker=marker,
+                color=colour,
+                markersize=5,
+                label=f"{name} rule",
+            )
+        if 1 in estimates.index:
+            ax.plot(
+                1,
+                estimates.loc[1, "adaptive"],
+                MARKERS["laplace"],
+                color=COLOURS["laplace"],
+                markersize=8,
+                zorder=3,
+                linestyle="none",
+                label="Laplace",
+            )
+        ax.set(xscale="log", ylabel=title)
+        _node_ticks(ax, estimates.index)
+    axes[-1, 0].set_xlabel("number of nodes K")
+    _legend_above(figure, axes[0, 0], 2)
+    return figure
+
+
+@_styled
+def map_of_designs(panels: Mapping[str, pd.DataFrame], nodes: pd.DataFrame) -> Figure:
+    """Draw tables over the number of groups and tau as maps: of shifts, and of nodes.
+
+    Parameters
+    ----------
+    panels : mapping of str to DataFrame
+        What is shifted; a row a number of groups, a column a value of tau: the shift by Laplace, in
+        standard errors. Darker beyond each of `SHIFTS`.
+    nodes : DataFrame
+        The same of the numbers of nodes that are enough.
+
+    Returns
+    -------
+    Figure
+    """
+    tables = [*panels.items(), ("nodes that are enough", nodes)]
+    figure, axes = _figure(len(tables), 1, 0.5 + 2.3 * len(tables), squeeze=False)
+    for ax, (title, table) in zip(axes[:, 0], tables, strict=True):
+        of_nodes = table is nodes
+        colour = COLOURS["quadrature" if of_nodes else "laplace"]
+        steps = np.unique(nodes) if of_nodes else SHIFTS
+        depth = np.searchsorted(steps, table, side="left" if of_nodes else "right") / len(steps)
+        for (i, j), value in np.ndenumerate(table.to_numpy()):
+            ax.fill_between(
+                [j - 0.5, j + 0.5], i - 0.5, i + 0.5, color=colour, alpha=0.85 * depth[i, j], lw=0
+            )
+            ax.text(
+                j,
+                i,
+                f"{value:.0f}" if of_nodes else f"{value:.2f}",
+                ha="center",
+                va="center",
+                color="white" if depth[i, j] > 0.8 else "black",
+                fontsize=11,
+            )
+        ax.set(
+            title=title,
+            xticks=range(table.shape[1]),
+            xticklabels=[f"{tau:g}" for tau in table.columns],
+            yticks=range(table.shape[0]),
+            yticklabels=[f"{m:,}" for m in table.index],
+            xlim=(-0.5, table.shape[1] - 0.5),
+            ylim=(table.shape[0] - 0.5, -0.5),
+            ylabel="groups",
         )
-    if 1 in estimates.index:
-        value = estimates.loc[1, "adaptive"]
-        ax.plot(
-            1,
-            value,
-            MARKERS["laplace"],
-            color=COLOURS["laplace"],
-            markersize=9,
-            zorder=3,
-            linestyle="none",
-            label="Laplace",
-        )
-    ax.set(xscale="log", xlabel="number of nodes K", ylabel=ylabel)
-    _node_ticks(ax, estimates.index)
-    ax.legend()
+        ax.tick_params(length=0)
+    axes[-1, 0].set_xlabel("τ")
     return figure
 
 
@@ -1033,14 +1086,14 @@ def _hollow(ax: Any, x: ArrayLike, y: ArrayLike, which: pd.Series) -> None:
     )
 
 
-def _legend_above(figure: Figure, ax: Any) -> None:
+def _legend_above(figure: Figure, ax: Any, columns: int = 3) -> None:
     """Put the legend of one panel above all of them."""
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(
         handles,
         labels,
         loc="outside upper center",
-        ncols=min(len(labels), 3),
+        ncols=min(len(labels), columns),
     )
 
 
