@@ -209,7 +209,7 @@ def test_nodes_of_lme4() -> None:
 
 
 def test_random_designs_of_the_chapter() -> None:
-    sentence = said("notebooks/04_quadrature.ipynb", "groups of")
+    sentence = said("notebooks/04_quadrature.ipynb", "$\\tau$ from")
     least, most = validation.GROUPS
     smallest, largest = validation.ROWS_OF_A_GROUP
     low, high = validation.TAU
