@@ -211,6 +211,8 @@ def test_four_curves_have_four_colours_and_end_where_they_end() -> None:
     (ax,) = plots.curves({"a model": fitted}, "age", "probability").axes
     assert len({line.get_color() for line in ax.lines}) == 4
     assert {tuple(line.get_xdata()) for line in ax.lines} == {(0, 1)}
+    lower = plots.curves({"a": fitted / 2, "b": fitted}, "age", "probability").axes[1]
+    assert lower.get_ylim() == (0.0, 1.05 * 0.4)  # the higher of both fits
 
 
 def test_a_map_says_each_number_and_is_darker_where_it_is_larger() -> None:

@@ -716,7 +716,7 @@ def profile(curves: Mapping[str, pd.Series], maxima: Mapping[str, float]) -> Fig
         ax.set(
             title=title,
             xlabel="τ",
-            ylim=(None, 0.12 * np.ptp(curve)),
+            ylim=(None, 0.16 * np.ptp(curve)),
         )
     axes[0, 0].set_ylabel("profile log-likelihood")
     return figure
@@ -785,7 +785,8 @@ def curves(panels: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str) -> Figu
         for name, (colour, _, line) in zip(fitted.columns, FOUR, strict=False):
             curve = fitted[name].dropna()
             ax.plot(curve.index, curve, linestyle=line, color=colour, label=str(name))
-        ax.set(title=title, ylabel=ylabel, ylim=(0, None))
+        ax.set(title=title, ylabel=ylabel)
+    axes[0, 0].set_ylim(0, 1.05 * max(float(fitted.max().max()) for fitted in panels.values()))
     axes[-1, 0].set_xlabel(xlabel)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     of_what = next(iter(panels.values())).columns.name
