@@ -236,16 +236,17 @@ def growth(results: Results, kind: str) -> pd.DataFrame:
     return pd.DataFrame(found).sort_index().rename_axis(kind)
 
 
-def exponent(curve: pd.Series) -> float:
-    """Fit the exponent of a power law to times by size.
+def local_exponents(curve: pd.Series) -> pd.Series:
+    """Give the exponent of a power law between one size and the next, by the larger of them.
 
     Examples
     --------
-    >>> round(exponent(pd.Series([1.0, 2.0, 4.0], index=[10, 20, 40])), 6)
-    1.0
+    >>> local_exponents(pd.Series([1.0, 2.0, 8.0], index=[10, 20, 40])).round(6).tolist()
+    [1.0, 2.0]
     """
     kept = curve.dropna()
-    return float(np.polyfit(np.log(kept.index.to_numpy(float)), np.log(kept), 1)[0])
+    sizes = np.log(kept.index.to_numpy(float))
+    return pd.Series(np.diff(np.log(kept)) / np.diff(sizes), kept.index[1:])
 
 
 def nodes(results: Results) -> pd.DataFrame:
@@ -374,10 +375,11 @@ def found(results: Results) -> list[str]:
             f"ends {end} ({len(of)} of {len(drawn)} data sets)."
         )
     for order, curve in growth(results, "rows").items():
-        rows = curve.dropna().index
+        rows, powers = curve.dropna().index, local_exponents(curve)
         lines.append(
             f"From {rows.min():,} to {rows.max():,} rows, {order}, the time grows with the rows to "
-            f"the power {exponent(curve):.2f}."
+            f"a power that is between {powers.min():.2f} and {powers.max():.2f}, from one size to "
+            "the next."
         )
     by_nodes = nodes(results)
     if len(by_nodes) > 1:
@@ -416,8 +418,11 @@ def text(results: Results) -> str:
     for kind in ("rows", "groups", "columns"):
         if records(results, kind):
             table = growth(results, kind)
-            powers = ", ".join(f"{exponent(table[name]):.2f} {name}" for name in table)
-            parts.append(f"{table.map(brief).to_string()}\nexponent: {powers}")
+            powers = pd.DataFrame({name: local_exponents(table[name]) for name in table})
+            parts += [
+                table.map(brief).to_string(),
+                f"local exponents\n{powers.round(2).to_string()}",
+            ]
     if records(results, "nodes"):
         parts.append(nodes(results).map(brief).to_string())
     rest = details(results)

@@ -1,6 +1,6 @@
-"""Draw what no notebook draws: the picture of the README, and the logo.
+"""Draw what stands on no chapter: the picture of the README, that of the first page, and the logo.
 
-Called as a script, it writes both where the README and the book look for them.
+Called as a script, it writes them where the README and the book look for them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from papermill import inspect_notebook
 
-from compendium import plots
+from compendium import plots, validation
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "book" / "_static" / "integrand.svg"
+MAP = ROOT / "book" / "_static" / "map.svg"
 LOGO = ROOT / "book" / "_static" / "logo.svg"
 
 
@@ -30,6 +31,13 @@ def integrand() -> Figure:
         f"{rows} rows, no event": (x, np.zeros(rows)),
     }
     return plots.integrand(groups, np.array([value["intercept"]]), value["tau"], value["nodes"])
+
+
+def map_of_designs() -> Figure:
+    """Draw the map of the chapter on the number of nodes, for the first page."""
+    found = validation.map_of_designs()
+    shifts = {title: found[name].unstack() for name, title in validation.MAP_OF.items()}
+    return plots.map_of_designs(shifts, found["nodes"].unstack())
 
 
 def logo() -> str:
@@ -51,8 +59,9 @@ def logo() -> str:
 
 
 def main() -> None:
-    """Write both."""
+    """Write all of them."""
     plots.save_svg(integrand(), PICTURE)
+    plots.save_svg(map_of_designs(), MAP)
     LOGO.write_text(logo(), encoding="utf-8")
 
 

@@ -117,5 +117,12 @@ def test_the_picture_of_the_readme_is_what_its_code_draws() -> None:
     assert svg.same(picture.PICTURE.read_text(encoding="utf-8"), svg.drawn(picture.integrand()))
 
 
+def test_the_map_of_the_first_page_is_what_its_code_draws() -> None:
+    drawn = svg.drawn(picture.map_of_designs())
+    assert svg.same(picture.MAP.read_text(encoding="utf-8"), drawn)
+    chapter = [text for name, text in STORED if name.startswith("04_")]
+    assert any(svg.same(text, drawn) for text in chapter), "it is also in its chapter"
+
+
 def test_the_logo_is_what_its_code_draws() -> None:
     assert picture.LOGO.read_text(encoding="utf-8") == picture.logo()

@@ -23,6 +23,7 @@ MEASURED = pd.DataFrame(
         [["small", "large"], ["laplace", "quadrature-25"]], names=["scenario", "method"]
     ),
 )
+MAPPED = pd.DataFrame([[0.02, 0.1, 3.0], [0.3, 0.6, 0.7]], [50, 1000], [0.5, 1.0, 4.0])
 DESIGNS = pd.DataFrame({"rows": [2, 2], "groups": [50, 500], "τ": [1.0, 1.0]}, ["small", "large"])
 INTERVALS = pd.DataFrame(
     {
@@ -51,13 +52,20 @@ def every_figure() -> dict[str, Figure]:
         "integrand": plots.integrand({"eight rows": GROUP}, np.array([0.3]), 1.0, 5),
         "quadrature_error": plots.quadrature_error(errors),
         "remainder": plots.remainder(terms),
+        "errors_by_events": plots.errors_by_events(
+            pd.DataFrame({"no event": [0.1, 0.2], "both": [0.1, 0.01]}, index=[10, 100]),
+            pd.DataFrame({10: [0.1, np.nan], 100: [0.2, 0.01]}, index=[0, 8]),
+        ),
         "errors_by_group": plots.errors_by_group(
             {"ordinary": errors, "adaptive": errors / 10}, pd.Series(["x", "y"], errors.columns)
         ),
         "predicted_shifts": plots.predicted_shifts(moved, 2.0),
-        "curves": plots.curves(arms, "age", "probability"),
-        "by_nodes": plots.by_nodes(errors, 0.1, "an estimate"),
+        "curves": plots.curves({"a model": arms, "another": arms}, "age", "probability"),
+        "by_nodes": plots.by_nodes(
+            {"an estimate": errors, "another": errors}, {"an estimate": 0.1, "another": 0}
+        ),
         "corrections": plots.corrections(shifts),
+        "map_of_designs": plots.map_of_designs({"τ": MAPPED}, 10 * MAPPED + 1),
         "coefficients": plots.coefficients(
             {
                 "truth": ([1, 2], None),
@@ -67,13 +75,16 @@ def every_figure() -> dict[str, Figure]:
             },
             NAMES,
         ),
-        "profile": plots.profile({"one": curve, "two": curve}),
+        "published_distances": plots.published_distances(
+            pd.DataFrame({"lme4": [0.0, 0.001, 0.002], "LA": [0.5, 2.0, np.nan]})
+        ),
+        "profile": plots.profile({"one": curve, "two": curve}, {"one": 1.0, "two": 1.1}),
         "random_effects": plots.random_effects(effects),
         "speed": plots.speed(
             pd.DataFrame({"ours": [0.1, 0.2], "theirs": [1.0, np.nan]}, index=["one", "two"]),
             pd.DataFrame({"as drawn": [0.1, 1.0], "sorted": [0.05, 0.8]}, index=[10, 100]),
         ),
-        "proportions": plots.proportions(arms, arms, "proportion"),
+        "proportions": plots.proportions(arms, {"a model": arms}, "proportion"),
         "by_scenario": plots.by_scenario(MEASURED, 0.95, "coverage"),
         "by_design": plots.by_design(MEASURED, DESIGNS, 0.95, "coverage", (0.8, 1.0)),
         "zip_plot": plots.zip_plot(INTERVALS),
@@ -124,6 +135,33 @@ def test_predicted_shifts_are_drawn_by_their_size() -> None:
     np.testing.assert_allclose(points, [[0.12, 0.1], [0.2, 0.3]])
 
 
+def test_errors_by_events_are_drawn_where_they_are_and_named_beside() -> None:
+    above, below = every_figure()["errors_by_events"].axes
+    np.testing.assert_allclose(above.lines[1].get_xydata(), [[10, 0.1], [100, 0.01]])
+    assert [text.get_text() for text in above.texts] == ["no event", "both"]
+    assert [text.xy[1] for text in above.texts] == [0.2, 0.01]
+    few, many, guide = (line.get_xydata() for line in below.lines)
+    np.testing.assert_allclose(few, [[0, 0.1]])  # ten rows cannot hold eight of the rarer outcome
+    np.testing.assert_allclose(many, [[0, 0.2], [8, 0.01]])
+    np.testing.assert_allclose(guide, [[8, 1 / 96]])
+
+
+def test_a_maximum_is_drawn_where_it_is() -> None:
+    one, two = every_figure()["profile"].axes
+    assert [ax.lines[1].get_xydata().tolist() for ax in (one, two)] == [[[1.0, 0.0]], [[1.1, 0.0]]]
+    assert two.texts[0].get_text() == "maximum at 1.10"
+
+
+def test_published_distances_are_drawn_by_method_with_their_medians() -> None:
+    ax = every_figure()["published_distances"].axes[0]
+    _, lme4, own = ax.lines
+    np.testing.assert_allclose(lme4.get_xdata(), [1e-6, 0.001, 0.002])  # what is nearer, at the end
+    np.testing.assert_allclose(own.get_xdata(), [0.5, 2.0])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["lme4", "LA"]
+    medians = [c.get_segments()[0][0, 0] for c in ax.collections]
+    np.testing.assert_allclose(medians, [0.001, 1.25])
+
+
 def test_each_kind_of_group_has_its_own_line() -> None:
     errors = pd.DataFrame([[1.0, 3.0, 0.1, 0.5], [0.5, 1.5, 0.2, 0.3]], index=[1, 9])
     kinds = pd.Series(["a", "a", "b", "c"], errors.columns)
@@ -148,7 +186,7 @@ def test_an_error_that_is_not_known_is_not_drawn() -> None:
 def test_numbers_of_nodes_are_named_where_there_is_room() -> None:
     nodes = [1, 3, 20, 25, 50]
     estimates = pd.DataFrame({"ordinary": 0.0, "adaptive": 0.1}, index=nodes)
-    ax = plots.by_nodes(estimates, 0.1, "an estimate").axes[0]
+    ax = plots.by_nodes({"an estimate": estimates}, {"an estimate": 0.1}).axes[0]
     assert list(ax.get_xticks()) == nodes
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "3", "20", "", "50"]
 
@@ -159,6 +197,33 @@ def test_few_groups_are_named_in_the_order_drawn() -> None:
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "9", "7"]
     assert ax.get_xlabel() == "herds, sorted"
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [-1.0, 0.1, 0.5])
+
+
+def test_intervals_that_are_given_are_drawn_as_they_are() -> None:
+    effects = pd.DataFrame({"mode": [0.5, -1.0], "sd": 9.0, "low": [0.1, -3.0], "high": [0.7, 0.0]})
+    (bars,) = plots.random_effects(effects).axes[0].collections
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    assert ends == [[-3.0, 0.0], [0.1, 0.7]]
+
+
+def test_four_curves_have_four_colours_and_end_where_they_end() -> None:
+    fitted = pd.DataFrame({k: [0.1 * k, 0.2, np.nan] for k in range(1, 5)}, index=[0, 1, 2])
+    (ax,) = plots.curves({"a model": fitted}, "age", "probability").axes
+    assert len({line.get_color() for line in ax.lines}) == 4
+    assert {tuple(line.get_xdata()) for line in ax.lines} == {(0, 1)}
+    lower = plots.curves({"a": fitted / 2, "b": fitted}, "age", "probability").axes[1]
+    assert lower.get_ylim() == (0.0, 1.05 * 0.4)  # the higher of both fits
+
+
+def test_a_map_says_each_number_and_is_darker_where_it_is_larger() -> None:
+    shifts, nodes = every_figure()["map_of_designs"].axes
+    said = [text.get_text() for text in shifts.texts]
+    assert said == ["0.02", "0.10", "3.00", "0.30", "0.60", "0.70"]
+    assert [text.get_text() for text in nodes.texts] == ["1", "2", "31", "4", "7", "8"]
+    depth = [part.get_alpha() for part in shifts.collections]
+    np.testing.assert_allclose(depth, 0.85 * np.array([0, 1, 4, 2, 3, 3]) / 4)
+    assert [t.get_text() for t in shifts.get_yticklabels()] == ["50", "1,000"]
+    assert [t.get_text() for t in nodes.get_xticklabels()] == ["0.5", "1", "4"]
 
 
 def test_the_users_settings_are_left_alone() -> None:

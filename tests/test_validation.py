@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 import laplace
-from compendium.validation import GROUPS, ROWS_OF_A_GROUP, TAU, predicted_shifts, random_design
+from compendium.simulate import small_groups
+from compendium.validation import (
+    GROUPS,
+    ROWS_OF_A_GROUP,
+    TAU,
+    map_of_designs,
+    predicted_shifts,
+    random_design,
+)
 
 COLUMNS = ["rows", "groups", "tau", "outcome", "parameter", "predicted", "actual", "ratio"]
 
@@ -69,3 +77,22 @@ def test_a_design_without_an_estimate_is_counted(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(compendium.validation, "random_design", separated)
     assert list(predicted_shifts(2)["outcome"]) == ["no estimate", "no estimate"]
+
+
+def test_the_map_has_the_medians_of_fits() -> None:
+    found = map_of_designs([60, 80], [1.0], rows=4, prevalence=0.4, draws=3)
+    assert found.index.tolist() == [(60, 1.0), (80, 1.0)]
+    shifts, nodes, alone = [], [], []
+    for seed in range(3):
+        data = small_groups(80, 4, 1.0, 0.4, seed=seed)
+        one, best = laplace.fit(*data, nodes=1), laplace.fit(*data)
+        assert not one.boundary
+        shifts.append(abs(one.tau - best.tau) / best.bse["tau"])
+        nodes.append(best.nodes)
+        by_group = np.reshape(data.y, (80, 4)).mean(axis=1)
+        alone.append(np.mean((by_group == 0) | (by_group == 1)))
+    row = found.loc[(80, 1.0)]
+    assert row["shift of tau"] == pytest.approx(np.median(shifts), rel=1e-12)
+    assert row["nodes"] == np.median(nodes)
+    assert row["one outcome"] == np.median(alone)
+    assert {"shift of intercept", "shift of within", "shift of between"} <= set(found)

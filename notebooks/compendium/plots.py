@@ -61,6 +61,15 @@ METHODS = {
     "ignoring-sites": (COLOURS["one arm"], "X"),
     "site-dummies": ("#56B4E9", "*"),
 }
+# Four curves of one kind: colour, marker and line.
+FOUR = [
+    (COLOURS["laplace"], "o", "-"),
+    (COLOURS["quadrature"], "s", "--"),
+    (COLOURS["other arm"], "^", "-."),
+    (COLOURS["one arm"], "D", ":"),
+]
+SHIFTS = (0.1, 0.25, 0.5, 1.0)  # in standard errors, where a map of shifts becomes darker
+ROOM_BESIDE = 12  # ratio by which a logarithmic axis is longer, so that names fit beside curves
 # Monte Carlo intervals: this many standard errors to each side.
 Z_95 = 1.96
 WIDTH = 5.6  # inches; text stays legible when a phone shrinks the figure
@@ -349,53 +358,105 @@ def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
 
 
 @_styled
-def by_nodes(estimates: pd.DataFrame, reference: float, ylabel: str) -> Figure:
-    """Draw an estimate against the number of nodes, of the ordinary and the adaptive rule.
+def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]) -> Figure:
+    """Draw estimates against the number of nodes, of the ordinary and the adaptive rule.
 
     Parameters
     ----------
-    estimates : DataFrame
-        Index: number of nodes; columns `ordinary` and `adaptive`, NaN where there is none.
-    reference : float
-        Estimate with many nodes.
-    ylabel : str
-        What is estimated.
+    panels : mapping of str to DataFrame
+        What is estimated; index: number of nodes; columns `ordinary` and `adaptive`, NaN where
+        there is none.
+    references : mapping of str to float
+        The estimates with many nodes.
 
     Returns
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 3.4)
-    ax.axhline(reference, color=COLOURS["truth"], linewidth=1, label="many nodes")
+    figure, axes = _figure(len(panels), 1, 0.9 + 1.5 * len(panels), squeeze=False, sharex=True)
     lines = {
         "ordinary": (":", "v", COLOURS["faint"]),
         "adaptive": ("-", MARKERS["quadrature"], COLOURS["quadrature"]),
     }
-    for name, (line, marker, colour) in lines.items():
-        curve = estimates[name].dropna()
-        ax.plot(
-            curve.index,
-            curve,
-            line,
-            marker=marker,
-            color=colour,
-            label=f"{name} rule",
+    for ax, (title, estimates) in zip(axes[:, 0], panels.items(), strict=True):
+        ax.axhline(references[title], color=COLOURS["truth"], linewidth=1, label="many nodes")
+        for name, (line, marker, colour) in lines.items():
+            curve = estimates[name].dropna()
+            ax.plot(
+                curve.index,
+                curve,
+                line,
+                marker=marker,
+                color=colour,
+                markersize=5,
+                label=f"{name} rule",
+            )
+        if 1 in estimates.index:
+            ax.plot(
+                1,
+                estimates.loc[1, "adaptive"],
+                MARKERS["laplace"],
+                color=COLOURS["laplace"],
+                markersize=8,
+                zorder=3,
+                linestyle="none",
+                label="Laplace",
+            )
+        ax.set(xscale="log", ylabel=title)
+        _node_ticks(ax, estimates.index)
+    axes[-1, 0].set_xlabel("number of nodes K")
+    _legend_above(figure, axes[0, 0], 2)
+    return figure
+
+
+@_styled
+def map_of_designs(panels: Mapping[str, pd.DataFrame], nodes: pd.DataFrame) -> Figure:
+    """Draw tables over the number of groups and tau as maps: of shifts, and of nodes.
+
+    Parameters
+    ----------
+    panels : mapping of str to DataFrame
+        What is shifted; a row a number of groups, a column a value of tau: the shift by Laplace, in
+        standard errors. Darker beyond each of `SHIFTS`.
+    nodes : DataFrame
+        The same of the numbers of nodes that are enough.
+
+    Returns
+    -------
+    Figure
+    """
+    tables = [*panels.items(), ("nodes that are enough", nodes)]
+    figure, axes = _figure(len(tables), 1, 0.5 + 2.3 * len(tables), squeeze=False)
+    for ax, (title, table) in zip(axes[:, 0], tables, strict=True):
+        of_nodes = table is nodes
+        colour = COLOURS["quadrature" if of_nodes else "laplace"]
+        steps = np.unique(nodes) if of_nodes else SHIFTS
+        depth = np.searchsorted(steps, table, side="left" if of_nodes else "right") / len(steps)
+        for (i, j), value in np.ndenumerate(table.to_numpy()):
+            ax.fill_between(
+                [j - 0.5, j + 0.5], i - 0.5, i + 0.5, color=colour, alpha=0.85 * depth[i, j], lw=0
+            )
+            ax.text(
+                j,
+                i,
+                f"{value:.0f}" if of_nodes else f"{value:.2f}",
+                ha="center",
+                va="center",
+                color="white" if depth[i, j] > 0.8 else "black",
+                fontsize=11,
+            )
+        ax.set(
+            title=title,
+            xticks=range(table.shape[1]),
+            xticklabels=[f"{tau:g}" for tau in table.columns],
+            yticks=range(table.shape[0]),
+            yticklabels=[f"{m:,}" for m in table.index],
+            xlim=(-0.5, table.shape[1] - 0.5),
+            ylim=(table.shape[0] - 0.5, -0.5),
+            ylabel="groups",
         )
-    if 1 in estimates.index:
-        value = estimates.loc[1, "adaptive"]
-        ax.plot(
-            1,
-            value,
-            MARKERS["laplace"],
-            color=COLOURS["laplace"],
-            markersize=9,
-            zorder=3,
-            linestyle="none",
-            label="Laplace",
-        )
-    ax.set(xscale="log", xlabel="number of nodes K", ylabel=ylabel)
-    _node_ticks(ax, estimates.index)
-    ax.legend()
+        ax.tick_params(length=0)
+    axes[-1, 0].set_xlabel("τ")
     return figure
 
 
@@ -437,6 +498,76 @@ def remainder(errors: pd.DataFrame) -> Figure:
 
 
 @_styled
+def errors_by_events(by_rows: pd.DataFrame, by_events: pd.DataFrame) -> Figure:
+    """Draw what Laplace leaves out of one group: by its rows, and by its rarer outcome.
+
+    Parameters
+    ----------
+    by_rows : DataFrame
+        Index: number of rows; a column a kind of group, at most four, in falling order at the end.
+    by_events : DataFrame
+        Index: number of rows with the rarer outcome, from zero on; a column a number of rows, at
+        most four; NaN where a group cannot be.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, (above, below) = _figure(2, 1, 6.6)
+    for name, look in zip(by_rows.columns, FOUR, strict=False):
+        curve = by_rows[name].dropna()
+        above.plot(curve.index, curve, color=look[0], marker=look[1], linestyle=look[2])
+        _beside(above, curve, str(name), look[0])
+    above.set(xscale="log", yscale="log", xlabel="rows of the group", ylabel="error of Laplace")
+    above.set_xlim(by_rows.index.min() / 1.3, by_rows.index.max() * ROOM_BESIDE)
+    above.set_xticks(by_rows.index, [f"{n:,}" for n in by_rows.index])
+    above.minorticks_off()
+    for name, look in zip(by_events.columns, FOUR, strict=False):
+        curve = by_events[name].dropna()
+        below.plot(
+            curve.index,
+            curve,
+            color=look[0],
+            marker=look[1],
+            linestyle=look[2],
+            label=f"{name:,} rows",
+        )
+    counts = by_events.index.to_numpy(dtype=float)
+    below.plot(
+        counts[counts > 0],
+        1 / (12 * counts[counts > 0]),
+        ":",
+        color=COLOURS["truth"],
+        linewidth=1.2,
+        label="1 / (12 × rarer outcome)",
+    )
+    below.set_xscale("symlog", linthresh=1, linscale=0.6)
+    below.set(
+        yscale="log",
+        xlabel="rows with the rarer outcome",
+        ylabel="error of Laplace",
+    )
+    below.set_xticks(by_events.index, [str(k) for k in by_events.index])
+    below.set_xlim(-0.2, counts.max() * 1.2)
+    below.minorticks_off()
+    below.legend(fontsize=10)
+    return figure
+
+
+def _beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
+    """Write the name of a curve beside its last point."""
+    ax.annotate(
+        label,
+        (curve.index[-1], curve.iloc[-1]),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        fontsize=11,
+    )
+
+
+@_styled
 def corrections(shifts: pd.DataFrame) -> Figure:
     """Draw how far each correction, made alone, moves each coefficient.
 
@@ -466,6 +597,42 @@ def corrections(shifts: pd.DataFrame) -> Figure:
         yticklabels=shifts.index,
         ylim=(len(shifts) - 0.5, -0.5),
         xlabel="shift from the published coefficients,\nin standard errors",
+    )
+    ax.tick_params(axis="y", length=0)
+    return figure
+
+
+@_styled
+def published_distances(distances: pd.DataFrame, limit: float = 1.0) -> Figure:
+    """Draw how far published results are from a maximum: a row a method, a dot a data set.
+
+    Parameters
+    ----------
+    distances : DataFrame
+        A column a method, a row a data set: the largest distance of a coefficient, in standard
+        errors; NaN where there is none.
+    limit : float
+        Where a line is drawn.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = _figure(1, 1, 0.9 + 0.8 * distances.shape[1])
+    least = 1e-6  # what is nearer is drawn there
+    ax.axvline(limit, color=COLOURS["truth"], linewidth=1)
+    for place, (name, column) in enumerate(distances.items()):
+        dots = column.dropna().clip(lower=least)
+        spread = np.linspace(-0.3, 0.3, len(dots))
+        colour = COLOURS["faint" if name == "lme4" else "published"]
+        ax.plot(dots, place + spread, "o", color=colour, markersize=4, alpha=0.5)
+        ax.vlines(dots.median(), place - 0.4, place + 0.4, color=COLOURS["truth"])
+    ax.set(
+        xscale="log",
+        xlabel="largest distance of a coefficient,\nin standard errors",
+        yticks=range(distances.shape[1]),
+        yticklabels=distances.columns,
+        ylim=(distances.shape[1] - 0.5, -0.5),
     )
     ax.tick_params(axis="y", length=0)
     return figure
@@ -514,13 +681,15 @@ def coefficients(
 
 
 @_styled
-def profile(curves: Mapping[str, pd.Series]) -> Figure:
+def profile(curves: Mapping[str, pd.Series], maxima: Mapping[str, float]) -> Figure:
     """Draw the profile log-likelihood of tau, a panel a data set.
 
     Parameters
     ----------
     curves : mapping of str to Series
         Title; log-likelihood minus its maximum, indexed by tau.
+    maxima : mapping of str to float
+        Title; the tau of the maximum, at which the curve is zero.
 
     Returns
     -------
@@ -529,10 +698,10 @@ def profile(curves: Mapping[str, pd.Series]) -> Figure:
     figure, axes = _figure(1, len(curves), 3.2, squeeze=False)
     for ax, (title, curve) in zip(axes[0], curves.items(), strict=True):
         ax.plot(curve.index, curve, color=COLOURS["laplace"])
-        best = curve.idxmax()
+        best = maxima[title]
         ax.plot(
             best,
-            curve.max(),
+            0.0,
             MARKERS["laplace"],
             color=COLOURS["laplace"],
             markersize=8,
@@ -540,14 +709,14 @@ def profile(curves: Mapping[str, pd.Series]) -> Figure:
         )
         ax.annotate(
             f"maximum at {best:.2f}",
-            (best, curve.max()),
+            (best, 0.0),
             xytext=(8, 10),
             textcoords="offset points",
         )
         ax.set(
             title=title,
             xlabel="τ",
-            ylim=(None, curve.max() + 0.12 * np.ptp(curve)),
+            ylim=(None, 0.16 * np.ptp(curve)),
         )
     axes[0, 0].set_ylabel("profile log-likelihood")
     return figure
@@ -555,12 +724,13 @@ def profile(curves: Mapping[str, pd.Series]) -> Figure:
 
 @_styled
 def random_effects(effects: pd.DataFrame, group: str = "groups") -> Figure:
-    """Draw each group's random intercept, sorted, with two conditional standard deviations.
+    """Draw each group's random intercept, sorted, with an interval.
 
     Parameters
     ----------
     effects : DataFrame
-        `Fit.random_effects`: columns `mode` and `sd`.
+        Columns `mode` and `sd`, as `Fit.random_effects` has them: the interval is two conditional
+        standard deviations to each side. With columns `low` and `high`, these are its ends.
     group : str
         What the groups are, in the plural; few of them are named.
 
@@ -571,41 +741,36 @@ def random_effects(effects: pd.DataFrame, group: str = "groups") -> Figure:
     figure, ax = _figure(1, 1, 3.6)
     ordered = effects.sort_values("mode", kind="stable")
     place = np.arange(len(ordered))
-    low, high = (
-        ordered["mode"] - 2 * ordered["sd"],
-        ordered["mode"] + 2 * ordered["sd"],
-    )
+    own = {"low", "high"} <= set(ordered)
+    low = ordered["low"] if own else ordered["mode"] - 2 * ordered["sd"]
+    high = ordered["high"] if own else ordered["mode"] + 2 * ordered["sd"]
     few = len(ordered) <= FEW_GROUPS
+    colour = COLOURS["quadrature" if own else "laplace"]
     ax.vlines(
         place,
         low,
         high,
-        color=COLOURS["laplace"],
+        color=colour,
         alpha=0.35,
         linewidth=3 if few else 1,
     )
-    ax.plot(
-        place,
-        ordered["mode"],
-        ".",
-        color=COLOURS["laplace"],
-        markersize=9 if few else 4,
-    )
+    ax.plot(place, ordered["mode"], ".", color=colour, markersize=9 if few else 4)
     ax.axhline(0, color=COLOURS["truth"], linewidth=0.8)
     if few:
         ax.set_xticks(place, ordered.index.astype(str))
-    ax.set(xlabel=f"{group}, sorted", ylabel="random intercept ± 2 sd")
+    what = "95 % interval" if own else "± 2 sd"
+    ax.set(xlabel=f"{group}, sorted", ylabel=f"random intercept, {what}")
     return figure
 
 
 @_styled
-def curves(fitted: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
-    """Draw fitted curves, such as probabilities, of a few kinds of rows.
+def curves(panels: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str) -> Figure:
+    """Draw fitted curves, such as probabilities, of a few kinds of rows; a panel a model.
 
     Parameters
     ----------
-    fitted : DataFrame
-        Index: the covariate; a column a curve, at most four.
+    panels : mapping of str to DataFrame
+        Title; index: the covariate; a column a curve, at most four; NaN where it is not drawn.
     xlabel, ylabel : str
         What the covariate is, and what is fitted.
 
@@ -613,28 +778,32 @@ def curves(fitted: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 3.6)
-    for name, line in zip(fitted.columns, ["-", "--", "-.", ":"], strict=False):
-        ax.plot(
-            fitted.index,
-            fitted[name],
-            line,
-            color=COLOURS["laplace"],
-            label=str(name),
-        )
-    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
-    ax.legend(title=fitted.columns.name)
+    figure, axes = _figure(
+        len(panels), 1, 0.7 + 2.7 * len(panels), squeeze=False, sharex=True, sharey=True
+    )
+    for ax, (title, fitted) in zip(axes[:, 0], panels.items(), strict=True):
+        for name, (colour, _, line) in zip(fitted.columns, FOUR, strict=False):
+            curve = fitted[name].dropna()
+            ax.plot(curve.index, curve, linestyle=line, color=colour, label=str(name))
+        ax.set(title=title, ylabel=ylabel)
+    axes[0, 0].set_ylim(0, 1.05 * max(float(fitted.max().max()) for fitted in panels.values()))
+    axes[-1, 0].set_xlabel(xlabel)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    of_what = next(iter(panels.values())).columns.name
+    figure.legend(handles, labels, title=of_what, loc="outside upper center", ncols=4)
     return figure
 
 
 @_styled
-def proportions(observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str) -> Figure:
+def proportions(observed: pd.DataFrame, panels: Mapping[str, pd.DataFrame], ylabel: str) -> Figure:
     """Draw observed proportions over time and the fitted population average, a colour an arm.
 
     Parameters
     ----------
-    observed, fitted : DataFrame
+    observed : DataFrame
         Index: time; a column an arm.
+    panels : mapping of str to DataFrame
+        Title; what a model has, a panel each, in the same form.
     ylabel : str
         What the proportion is of.
 
@@ -642,28 +811,33 @@ def proportions(observed: pd.DataFrame, fitted: pd.DataFrame, ylabel: str) -> Fi
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 3.6)
+    figure, axes = _figure(
+        len(panels), 1, 0.9 + 2.5 * len(panels), squeeze=False, sharex=True, sharey=True
+    )
     styles = [
         ("o", "-", COLOURS["one arm"]),
         ("^", "--", COLOURS["other arm"]),
     ]
-    for arm, (marker, line, colour) in zip(observed.columns, styles, strict=False):
-        ax.plot(
-            observed.index,
-            observed[arm],
-            marker,
-            color=colour,
-            label=f"{arm}, observed",
-        )
-        ax.plot(
-            fitted.index,
-            fitted[arm],
-            line,
-            color=colour,
-            label=f"{arm}, fitted",
-        )
-    ax.set(xlabel="months", ylabel=ylabel, ylim=(0, None))
-    ax.legend()
+    for ax, (title, fitted) in zip(axes[:, 0], panels.items(), strict=True):
+        for arm, (marker, line, colour) in zip(observed.columns, styles, strict=False):
+            ax.plot(
+                observed.index,
+                observed[arm],
+                marker,
+                color=colour,
+                label=f"{arm}, observed",
+            )
+            ax.plot(
+                fitted.index,
+                fitted[arm],
+                line,
+                color=colour,
+                label=f"{arm}, fitted",
+            )
+        ax.set(title=title, ylabel=ylabel, ylim=(0, None))
+    axes[-1, 0].set_xlabel("months")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure
 
 
@@ -913,14 +1087,14 @@ def _hollow(ax: Any, x: ArrayLike, y: ArrayLike, which: pd.Series) -> None:
     )
 
 
-def _legend_above(figure: Figure, ax: Any) -> None:
+def _legend_above(figure: Figure, ax: Any, columns: int = 3) -> None:
     """Put the legend of one panel above all of them."""
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(
         handles,
         labels,
         loc="outside upper center",
-        ncols=min(len(labels), 3),
+        ncols=min(len(labels), columns),
     )
 
 

@@ -1,20 +1,33 @@
-"""How well the error of an approximation is predicted: random designs, fitted twice."""
+"""How far approximations are off, and how well that is predicted: designs, fitted twice."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
+from compendium.simulate import small_groups
 from laplace.fit import ApproximationWarning, ConvergenceWarning, fit
 from laplace.simulate import Simulated, random_intercepts
 
-__all__ = ["predicted_shifts", "random_design"]
+__all__ = ["map_of_designs", "predicted_shifts", "random_design"]
 
 GROUPS = (20, 80)
 ROWS_OF_A_GROUP = (2, 8)
 TAU = (0.3, 4.0)
+# The map: so many patients with a few visits each, at a prevalence, over values of tau.
+MAP_GROUPS = (50, 100, 200, 500, 1000, 2000)
+MAP_TAUS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+MAP_ROWS = 6
+MAP_PREVALENCE = 0.3
+MAP_DRAWS = 5
+MAP_OF = {
+    "shift of within": "shift of a coefficient within groups, in SE",
+    "shift of tau": "shift of τ, in SE",
+}
 # Both fits are exact to about 1e-12 standard errors; of a shift that is not far above, nothing can
 # be said.
 NO_SHIFT = 1e-9
@@ -41,6 +54,61 @@ def random_design(seed: int, number: int = 0) -> tuple[Simulated, float]:
     sizes = rng.integers(*ROWS_OF_A_GROUP, groups, endpoint=True)
     tau = float(np.exp(rng.uniform(*np.log(TAU))))
     return random_intercepts(sizes, rng.normal(size=2), tau, seed=rng), tau
+
+
+def map_of_designs(
+    groups: Sequence[int] = MAP_GROUPS,
+    taus: Sequence[float] = MAP_TAUS,
+    rows: int = MAP_ROWS,
+    prevalence: float = MAP_PREVALENCE,
+    draws: int = MAP_DRAWS,
+) -> pd.DataFrame:
+    """Say how far Laplace is off, and how many nodes are enough, over groups and tau.
+
+    Parameters
+    ----------
+    groups, taus : sequence of int and of float
+        Numbers of groups, and standard deviations of their random intercepts.
+    rows : int
+        Rows of each group.
+    prevalence : float
+        Expected proportion of ones.
+    draws : int
+        Number of data sets of each design, drawn by `compendium.simulate.small_groups` with the
+        seeds 0, 1, ...
+
+    Returns
+    -------
+    DataFrame
+        Indexed by `groups` and `tau`, medians over the draws: `nodes`, the number that
+        ``nodes="auto"`` takes; `one outcome`, the share of groups with one outcome only; and
+        `shift of ...` for each parameter, how far Laplace is from that fit, in its standard errors,
+        without the sign. Draws with an estimate of tau at zero count for `nodes` and
+        `one outcome` only.
+    """
+    records = [
+        {"groups": m, "tau": tau, **_mapped(m, tau, rows, prevalence, seed)}
+        for m, tau in product(groups, taus)
+        for seed in range(draws)
+    ]
+    return pd.DataFrame(records).groupby(["groups", "tau"]).median()
+
+
+def _mapped(m: int, tau: float, rows: int, prevalence: float, seed: int) -> dict[str, float]:
+    """Fit one data set by Laplace and with the nodes that are enough."""
+    data = small_groups(m, rows, tau, prevalence, seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ApproximationWarning)
+        by_laplace, best = fit(*data, nodes=1, names=data.names), fit(*data, names=data.names)
+    ones = np.bincount(data.groups, data.y)
+    found = {
+        "nodes": float(best.nodes),
+        "one outcome": float(np.mean((ones == 0) | (ones == rows))),
+    }
+    if by_laplace.boundary or best.boundary or not (by_laplace.converged and best.converged):
+        return found
+    off = ((by_laplace.params - best.params) / best.bse).abs()
+    return {**found, **{f"shift of {name}": float(value) for name, value in off.items()}}
 
 
 def predicted_shifts(
