@@ -65,13 +65,15 @@ def is_plain(rows: Mapping[str, Any]) -> bool:
     )
 
 
-def take_in(rows: Sequence[Mapping[str, Any]]) -> TakenIn:
+def take_in(rows: Sequence[Mapping[str, Any]], threads: int | None = None) -> TakenIn:
     """Check data sets of the plain kind that have as many columns.
 
     Parameters
     ----------
     rows : sequence of mapping
         Arguments of `GroupedData.from_arrays`, for which `is_plain` holds.
+    threads : int, optional
+        How many threads may be used; by default all.
     """
     sizes = np.array([len(of["X"]) for of in rows], np.int64)
     first = np.append(0, np.cumsum(sizes)).astype(np.int64)
@@ -100,7 +102,7 @@ def take_in(rows: Sequence[Mapping[str, Any]]) -> TakenIn:
     ends = first_group + groups + np.arange(len(rows))
     starts[ends] = sizes
 
-    stack = Stack.of_sorted(sizes, groups, starts, X, y)
+    stack = Stack.of_sorted(sizes, groups, starts, X, y, threads)
     lower, column_sums = stack.columns()
     squares = diagonals(lower)
     grams = lower + np.tril(lower, -1).transpose(0, 2, 1)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+
+from laplace.plan import threads
 
 
 def check_workers(workers: Any) -> int:
@@ -19,10 +24,14 @@ def each_part(
 ) -> Iterator[Any]:
     """Do some work for each part, and yield the results in order.
 
+    In this process, as many parts are under way as there are threads: what one of them does in
+    Python goes on while another runs compiled code.
+
     Parameters
     ----------
     work : callable
-        Takes a part, and the arguments.
+        Takes a part, the arguments, and how many threads it may use for itself: None where it is
+        the only one.
     parts : iterable
         The parts.
     workers : int
@@ -34,8 +43,7 @@ def each_part(
         If joblib is needed and not installed.
     """
     if workers == 1:
-        for part in parts:
-            yield work(part, *arguments)
+        yield from _in_threads(work, iter(parts), threads(), *arguments)
         return
     try:
         from joblib import Parallel, delayed
@@ -45,7 +53,26 @@ def each_part(
             "laplace-glmm[study]; or leave workers=1"
         ) from None
     run = Parallel(n_jobs=workers, return_as="generator")
-    yield from run(delayed(work)(part, *arguments) for part in parts)
+    yield from run(delayed(work)(part, *arguments, 1) for part in parts)
+
+
+def _in_threads(
+    work: Callable[..., Any], parts: Iterator[Any], count: int, *arguments: Any
+) -> Iterator[Any]:
+    """Do the work of so many parts at a time; of a single one without another thread."""
+    first = list(itertools.islice(parts, 2))
+    if count == 1 or len(first) < 2:
+        for part in itertools.chain(first, parts):
+            yield work(part, *arguments, None)
+        return
+    under_way: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(count, thread_name_prefix="laplace-parts") as pool:
+        for part in itertools.chain(first, parts):
+            under_way.append(pool.submit(work, part, *arguments, 1))
+            if len(under_way) > count:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
 
 @contextmanager

@@ -108,7 +108,9 @@ def _refused() -> list[Any]:
 def _alone(design: Any, options: dict[str, Any]) -> laplace.Fit | Exception:
     """Return what a loop over `fit` has."""
     try:
-        arguments = batch._arguments(design)
+        arguments = batch._read(design)
+        if isinstance(arguments, TypeError):
+            return arguments
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return laplace.fit(**arguments, **options)
@@ -214,7 +216,7 @@ def test_most_designs_stay_in_the_convoy(monkeypatch) -> None:
     """Those that leave are fitted twice, in part; more than a few would be a loss."""
     left = []
     monkeypatch.setattr(
-        batch, "_fit_one", lambda design, options: left.append(design) or ValueError("left")
+        batch, "fit_alone", lambda design, options: left.append(design) or ValueError("left")
     )
     beta = np.append(-0.5, np.full(9, 0.3))
     small = [laplace.simulate.random_intercepts([30] * 2, beta, 1.0, seed=s) for s in range(200)]

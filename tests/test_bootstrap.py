@@ -369,8 +369,8 @@ def test_a_larger_model_below_the_smaller_has_no_statistic(monkeypatch) -> None:
     """As where a search ended at a lower maximum."""
     real = replicates._fitted
 
-    def lower(target: Any, outcomes: Any) -> Any:
-        found = real(target, outcomes)
+    def lower(target: Any, *more: Any) -> Any:
+        found = real(target, *more)
         if target.problem.tau is None:
             found.llf[0] -= 100.0
         return found
