@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ from laplace.verdict import reference_nodes
 REFUSALS = (TypeError, ValueError, ArithmeticError)
 # Designs are taken up to so many at a time, and up to so many numbers in X: these stay in a cache.
 # Where processes share them, parts are smaller, so that none has nothing to do.
-MOST_DESIGNS = 256
-MOST_DESIGNS_OF_A_PROCESS = 64
+MOST_DESIGNS = 1000
+MOST_DESIGNS_OF_A_PROCESS = 100
 MOST_NUMBERS = 2_000_000
 # The arguments of `fit` that describe rows, and those that say what is asked of them.
 OF_ROWS = {"y", "X", "groups", "family", "trials", "offset", "names"}
@@ -102,7 +103,16 @@ def fit_many(
     results: list[Fit | Exception] = []
     with progress_bar(flag("progress", progress), count) as advance:
         most = MOST_DESIGNS if processes == 1 else MOST_DESIGNS_OF_A_PROCESS
-        for part in each_part(fit_part, _parts(designs, most), processes, options):
+        parts = _parts(designs, most)
+        first = list(itertools.islice(parts, 1))
+        each = each_part(
+            fit_part,
+            itertools.chain(first, parts),
+            processes,
+            options,
+            numbers=max((_numbers(part) / len(part) for part in first), default=0.0),
+        )
+        for part in each:
             if errors == "raise":
                 for found in part:
                     if isinstance(found, Exception):
@@ -123,15 +133,19 @@ def _parts(designs: Iterable[Any], most: int) -> Iterator[list[Design]]:
     part: list[Design] = []
     numbers = 0
     for design in designs:
-        read = _read(design)
-        part.append(read)
-        if isinstance(read, Mapping):
-            numbers += int(getattr(read.get("X"), "size", 0))
+        part.append(_read(design))
+        numbers += _numbers(part[-1:])
         if len(part) >= most or numbers >= MOST_NUMBERS:
             yield part
             part, numbers = [], 0
     if part:
         yield part
+
+
+def _numbers(designs: Sequence[Design]) -> int:
+    """Return how many numbers X has in all of some designs, as far as that is known."""
+    sizes = [getattr(of.get("X"), "size", 0) for of in designs if isinstance(of, Mapping)]
+    return int(sum(size for size in sizes if isinstance(size, int | np.integer)))
 
 
 def _read(design: Any) -> Design:

@@ -11,6 +11,9 @@ from typing import Any
 
 from laplace.plan import threads
 
+# From so many numbers in X on, most of a fit is compiled code.
+LARGE = 4000
+
 
 def check_workers(workers: Any) -> int:
     """Return a number of processes, or -1 for one a core; say what is wrong with others."""
@@ -20,12 +23,17 @@ def check_workers(workers: Any) -> int:
 
 
 def each_part(
-    work: Callable[..., Any], parts: Iterable[Any], workers: int, *arguments: Any
+    work: Callable[..., Any],
+    parts: Iterable[Any],
+    workers: int,
+    *arguments: Any,
+    numbers: float = 0.0,
 ) -> Iterator[Any]:
     """Do some work for each part, and yield the results in order.
 
-    In this process, as many parts are under way as there are threads: what one of them does in
-    Python goes on while another runs compiled code.
+    In this process, where the data sets are large, as many parts are under way as there are
+    threads: what one of them does in Python goes on while another runs compiled code. Where they
+    are small, threads would wait for each other in Python, and the parts use them one by one.
 
     Parameters
     ----------
@@ -36,6 +44,8 @@ def each_part(
         The parts.
     workers : int
         Number of processes; 1 is this one.
+    numbers : float
+        About how many numbers X has in each data set.
 
     Raises
     ------
@@ -43,7 +53,8 @@ def each_part(
         If joblib is needed and not installed.
     """
     if workers == 1:
-        yield from _in_threads(work, iter(parts), threads(), *arguments)
+        count = threads() if numbers >= LARGE else 1
+        yield from _in_threads(work, iter(parts), count, *arguments)
         return
     try:
         from joblib import Parallel, delayed
