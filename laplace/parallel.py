@@ -13,6 +13,8 @@ from laplace.plan import threads
 
 # From so many numbers in X on, most of a fit is compiled code.
 LARGE = 4000
+# Parts that each process has before all wait for the last.
+PARTS_OF_A_PROCESS = 8
 
 
 def check_workers(workers: Any) -> int:
@@ -57,14 +59,18 @@ def each_part(
         yield from _in_threads(work, iter(parts), count, *arguments)
         return
     try:
-        from joblib import Parallel, delayed
+        from joblib import Parallel, delayed, effective_n_jobs
     except ImportError:
         raise ImportError(
             f"workers={workers} needs joblib, which is not installed: install it, as by "
             "laplace-glmm[study]; or leave workers=1"
         ) from None
-    run = Parallel(n_jobs=workers, return_as="generator")
-    yield from run(delayed(work)(part, *arguments, 1) for part in parts)
+    waiting = iter(parts)
+    # some at a time, so that nothing is under way when a caller stops between them
+    at_once = PARTS_OF_A_PROCESS * effective_n_jobs(workers)
+    with Parallel(n_jobs=workers) as run:
+        while some := list(itertools.islice(waiting, at_once)):
+            yield from run(delayed(work)(part, *arguments, 1) for part in some)
 
 
 def _in_threads(
