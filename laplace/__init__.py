@@ -41,6 +41,7 @@ from importlib.metadata import version
 
 from laplace import derivatives, families, penalties, quadrature, simulate
 from laplace.batch import fit_many
+from laplace.bootstrap import Bootstrap
 from laplace.contribution import Contribution
 from laplace.fit import ApproximationWarning, ConvergenceWarning, fit, fit_sites
 from laplace.formula import fit_formula
@@ -57,6 +58,7 @@ __version__ = version("laplace-glmm")
 
 __all__ = [
     "ApproximationWarning",
+    "Bootstrap",
     "Contribution",
     "ConvergenceWarning",
     "Fit",
