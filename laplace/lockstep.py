@@ -98,7 +98,8 @@ def maximise_each(
     Parameters
     ----------
     evaluate : callable
-        Takes the numbers of some searches, shape (j,), and their parameters, shape (j, q).
+        Takes the numbers of some searches, shape (j,), and their parameters, shape (j, q). A search
+        that meets an infinite value is given up.
     starts : ndarray of shape (k, q)
         First parameters.
     max_step : ndarray of shape (q,), optional
@@ -175,6 +176,9 @@ def maximise_each(
                 tried.values > value
             )
             taken = np.isfinite(tried.values) & (any_value[left] | rises)
+            gone = np.isposinf(tried.values)  # which is no value: something went wrong there
+            if gone.any():
+                ending[which[gone]] = GIVEN_UP
             if taken.all():
                 theta[which] = candidate
                 there.put(which, tried)
@@ -182,13 +186,13 @@ def maximise_each(
                 break
             theta[which[taken]] = candidate[taken]
             there.put(which[taken], tried.take(taken))
-            left = left[~taken]
+            left = left[~(taken | gone)]
             step[left] *= 0.5
             slope[left] *= 0.5
         if left.size:  # no step raises the value
             near = concave[left] & (decrement[left] <= DECREMENT_SURE)
             ending[active[left]] = np.where(near, MAXIMUM, GIVEN_UP)
-            active = np.delete(active, left)
+        active = active[ending[active] == 0]
     return Ends(theta, there, ending, iterations, evaluations, values, decrements)
 
 

@@ -159,7 +159,7 @@ class Stack:
     def at(self, which: Which, betas: Array, taus: Array, nodes: int) -> Stacked:
         """Evaluate some data sets with random intercepts.
 
-        Where a mode was not found the value is NaN.
+        Where a mode was not found the value is infinite, and the derivatives are NaN.
 
         Parameters
         ----------
@@ -189,7 +189,9 @@ class Stack:
             most=self._threads,
         )
         values = sums.values + self._constants[which]
-        values[lost > 0] = np.nan
+        some = lost > 0
+        values[some] = np.inf  # which no log-likelihood is
+        sums.gradients[some], sums.hessians[some] = np.nan, np.nan
         return Stacked(values, sums.gradients, sums.hessians)
 
     def without(self, which: Which, betas: Array) -> Stacked:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import laplace
-from laplace import batch, intake
+from laplace import batch, intake, matrices
 from laplace.convoy import Convoy
 from laplace.lockstep import GIVEN_UP, MAXIMUM, TOO_LONG, maximise_each
 from laplace.newton import maximise
@@ -436,6 +436,28 @@ def test_newton_for_many_takes_the_steps_of_newton_for_one() -> None:
     np.testing.assert_array_equal(given_up.theta[[0, 1, 3]], ends.theta[[0, 1, 3]])
 
 
+def test_matrices_are_treated_as_if_each_were_alone() -> None:
+    r = np.random.default_rng(2)
+    good = r.normal(size=(5, 3, 3))
+    good = good @ good.transpose(0, 2, 1)
+    bad = good.copy()
+    bad[1], bad[4] = -np.eye(3), 0.0
+    right = r.normal(size=(5, 3))
+    lower, found = matrices.factors(bad), matrices.solved(bad, right)
+    for k in (0, 2, 3):
+        np.testing.assert_array_equal(lower[k], np.linalg.cholesky(good[k]))
+        np.testing.assert_array_equal(found[k], np.linalg.solve(good[k], right[k]))
+        product = matrices.times(good[k : k + 1], right[k : k + 1])[0]
+        np.testing.assert_array_equal(matrices.times(good, right)[k], product)
+        assert matrices.dot(right, right)[k] == pytest.approx(right[k] @ right[k], rel=1e-15)
+    assert not lower[1].any()
+    assert not lower[4].any()
+    np.testing.assert_array_equal(found[1], -right[1])
+    assert np.isnan(found[4]).all()
+    assert matrices.bordered(good)[2].tolist()[3] == [0.0, 0.0, 0.0, 1.0]
+    np.testing.assert_array_equal(matrices.bordered(good)[2][:3, :3], good[2])
+
+
 def test_a_stack_has_what_each_likelihood_has() -> None:
     """To the bits, for data sets of one block and of several, and of all families."""
     r = np.random.default_rng(4)
@@ -474,9 +496,18 @@ def test_a_mode_that_is_lost_is_no_value() -> None:
     data = laplace.GroupedData.from_arrays(*DESIGNS[0])
     stack = Stack.of([data, data])
     betas = np.array([[0.0, 0.0], [np.nan, 0.0]])
-    values = stack.at(np.arange(2), betas, np.ones(2), 1).values
-    assert np.isfinite(values[0])
-    assert np.isnan(values[1])
+    found = stack.at(np.arange(2), betas, np.ones(2), 1)
+    assert np.isfinite(found.values[0])
+    assert found.values[1] == np.inf
+    assert np.isnan(found.gradients[1]).all()
+
+    def evaluate(which: Any, theta: Any) -> Any:
+        there = stack.at(which, theta[:, :-1], np.exp(theta[:, -1]), 1)
+        there.values[(which == 1) & (theta[:, -1] != 0.0)] = np.inf
+        return there
+
+    ends = maximise_each(evaluate, np.zeros((2, 3)))
+    assert list(ends.ending) == [MAXIMUM, GIVEN_UP]
 
 
 def test_the_convoy_says_which_have_left() -> None:
