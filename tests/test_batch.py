@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import laplace
-from laplace import batch, intake, matrices
+from laplace import batch, intake, matrices, parallel
 from laplace.convoy import Convoy
 from laplace.lockstep import GIVEN_UP, MAXIMUM, TOO_LONG, maximise_each
 from laplace.newton import maximise
@@ -210,6 +210,10 @@ def test_the_same_bits_for_any_number_of_workers_and_parts(monkeypatch) -> None:
     monkeypatch.setattr(batch, "MOST_DESIGNS_OF_A_PROCESS", 7)
     assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return")] == once
     assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return", workers=2)] == once
+    # as where the data sets are large: several parts at a time, on threads
+    monkeypatch.setattr(parallel, "LARGE", 0)
+    monkeypatch.setattr(parallel, "threads", lambda: 3)
+    assert [_bits(fit) for fit in laplace.fit_many(iter(bag), errors="return")] == once
 
 
 def test_most_designs_stay_in_the_convoy(monkeypatch) -> None:
@@ -284,6 +288,22 @@ def test_an_error_of_the_designs_themselves_is_theirs() -> None:
 
     with pytest.raises(RuntimeError, match="no more"):
         laplace.fit_many(designs(), nodes=1, errors="return")
+
+
+def test_parts_on_threads_end_with_the_first_refusal(monkeypatch) -> None:
+    monkeypatch.setattr(batch, "MOST_DESIGNS", 2)
+    monkeypatch.setattr(parallel, "LARGE", 0)
+    monkeypatch.setattr(parallel, "threads", lambda: 2)
+    read = []
+
+    def designs() -> Iterator[Any]:
+        for k in range(100):
+            read.append(k)
+            yield SEPARATED if k == 5 else DESIGNS[k % 4]
+
+    with pytest.raises(laplace.SeparationError):
+        laplace.fit_many(designs(), nodes=1)
+    assert len(read) < 20  # no part is begun long before it is needed
 
 
 def test_no_designs() -> None:
