@@ -169,10 +169,17 @@ class _Shared:
         self._plans: dict[bytes, Plan] = {}
         self._labels: dict[tuple[Any, bytes], pd.Index[Any]] = {}
         self._nothing: dict[int, Any] = {}
+        self._titles: list[str] = []
 
     def titles(self, rows: Mapping[str, Any]) -> list[str]:
         """Return the names of the columns."""
-        return column_names(rows["X"], rows.get("names"), rows["X"].shape[1])
+        names = rows.get("names")
+        if names is None and self._titles:
+            return list(self._titles)
+        titles = column_names(rows["X"], names, rows["X"].shape[1])
+        if names is None:
+            self._titles = titles
+        return list(titles)
 
     def plan(self, starts: Any) -> Plan:
         """Return the plan of some groups."""
