@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laplace.arguments import Array
-from laplace.contribution import Contribution, Stacked
-from laplace.matrices import diagonals, dot, factors, solved
+from laplace.contribution import Stacked
+from laplace.matrices import diagonals, dot, factors, solved, times
 from laplace.newton import (
     DECREMENT_ACCEPTED,
     DECREMENT_QUADRATIC,
     DECREMENT_TOLERANCE,
+    EIGENVALUE_FLOOR,
     LEAST_PIVOT,
     MAX_HALVINGS,
     SLOWEST_FALL,
     SUFFICIENT_INCREASE,
     Step,
-    newton_step,
 )
 
 Which = NDArray[np.intp]
@@ -209,13 +209,30 @@ def newton_steps(at: Stacked) -> tuple[Array, NDArray[np.bool_]]:
     if regular.all():
         step = solved(scaled, gradients / scale) / scale
         return step, regular
-    step, concave = np.empty_like(gradients), regular.copy()
+    step, concave = np.full_like(gradients, np.nan), regular.copy()
     some = np.flatnonzero(regular)
-    if some.size:
-        step[some] = solved(scaled[some], gradients[some] / scale[some]) / scale[some]
-    for i in np.flatnonzero(~regular):
-        step[i], concave[i] = newton_step(Contribution(0.0, gradients[i], hessians[i]))
+    step[some] = solved(scaled[some], gradients[some] / scale[some]) / scale[some]
+    others = np.flatnonzero(plain & ~regular)
+    right = gradients[others] / scale[others]
+    step[others], concave[others] = _guarded(scaled[others], right)
+    step[others] /= scale[others]
+    lost = ~np.isfinite(step).all(axis=1)
+    step[lost], concave[lost] = np.nan, False
     return step, concave
+
+
+def _guarded(scaled: Array, right: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Solve with the eigenvalues in absolute value; also return where all are positive."""
+    try:
+        values, vectors = np.linalg.eigh(scaled)
+    except np.linalg.LinAlgError:  # a search that has no step is given up
+        return np.full_like(right, np.nan), np.zeros(len(right), bool)
+    size = np.abs(values)
+    largest = size.max(axis=1, initial=np.finfo(float).tiny)
+    floor = EIGENVALUE_FLOOR * largest[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        along = times(vectors.transpose(0, 2, 1), right) / np.maximum(size, floor)
+        return times(vectors, along), (values > floor).all(axis=1)
 
 
 def _scattered(some: Array, which: Which, count: int) -> Array:

@@ -15,9 +15,10 @@ import pytest
 
 import laplace
 from laplace import batch, intake, matrices, parallel
+from laplace.contribution import Stacked
 from laplace.convoy import Convoy
-from laplace.lockstep import GIVEN_UP, MAXIMUM, TOO_LONG, maximise_each
-from laplace.newton import maximise
+from laplace.lockstep import GIVEN_UP, MAXIMUM, TOO_LONG, maximise_each, newton_steps
+from laplace.newton import maximise, newton_step
 from laplace.site import Site
 from laplace.sites import Sites
 from laplace.stack import Stack
@@ -476,6 +477,25 @@ def test_matrices_are_treated_as_if_each_were_alone() -> None:
     assert np.isnan(found[4]).all()
     assert matrices.bordered(good)[2].tolist()[3] == [0.0, 0.0, 0.0, 1.0]
     np.testing.assert_array_equal(matrices.bordered(good)[2][:3, :3], good[2])
+
+
+def test_steps_are_those_of_newton_also_where_there_is_no_maximum() -> None:
+    r = np.random.default_rng(9)
+    hessians = r.normal(size=(40, 4, 4))
+    hessians = -hessians @ hessians.transpose(0, 2, 1) * 10.0 ** r.uniform(-4, 4, (40, 1, 1))
+    hessians[::3] += 20.0 * np.diag([0, 0, 0, 1.0])  # which curves upward
+    hessians[1::7, 3, :] = hessians[1::7, :, 3] = 0.0  # flat
+    hessians[5] = np.nan
+    hessians[8] = 0.0
+    gradients = r.normal(size=(40, 4))
+    steps, concave = newton_steps(Stacked(np.zeros(40), gradients, hessians))
+    kinds = set()
+    for k in range(40):
+        step, is_concave = newton_step(laplace.Contribution(0.0, gradients[k], hessians[k]))
+        assert concave[k] == is_concave
+        np.testing.assert_allclose(steps[k], step, rtol=1e-7)
+        kinds.add((is_concave, bool(np.isnan(step).any())))
+    assert kinds == {(True, False), (False, False), (False, True)}
 
 
 def test_a_stack_has_what_each_likelihood_has() -> None:
