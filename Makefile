@@ -66,7 +66,7 @@ test: $(STAMP)  ## run all tests, and every notebook against its stored outputs
 	  tests laplace notebooks/compendium notebooks/*.ipynb
 
 # The package's own tests: they need neither a notebook, nor a figure, nor a book.
-PACKAGE := $(addprefix tests/test_,$(addsuffix .py,batch derivatives families family_fits fit formula \
+PACKAGE := $(addprefix tests/test_,$(addsuffix .py,batch bootstrap derivatives families family_fits fit formula \
   grouped inference kernels likelihood newton penalties quadrature random_designs simulate))
 
 bounds: $(STAMP)  ## test the package with the lowest versions that pyproject.toml allows

@@ -49,6 +49,7 @@ from importlib.metadata import version
 
 from laplace import derivatives, families, penalties, quadrature, simulate
 from laplace.batch import fit_many
+from laplace.bootstrap import Bootstrap
 from laplace.contribution import Contribution
 from laplace.fit import ApproximationWarning, ConvergenceWarning, fit, fit_sites
 from laplace.formula import fit_formula
@@ -65,6 +66,7 @@ __version__ = version("laplace-glmm")
 
 __all__ = [
     "ApproximationWarning",
+    "Bootstrap",
     "Contribution",
     "ConvergenceWarning",
     "Fit",

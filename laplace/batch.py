@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from inspect import signature
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from laplace.arguments import flag
 from laplace.basis import orthogonal_each
 from laplace.bootstrap import bootstrap, simulated_test
 from laplace.convoy import Convoy, may_join
-from laplace.fit import AUTO, ApproximationWarning, ConvergenceWarning, Options, checked, fit
+from laplace.fit import ApproximationWarning, ConvergenceWarning, Options, checked, fit
 from laplace.intake import TakenIn, is_plain, take_in
 from laplace.objective import Problem, problem_of
 from laplace.parallel import check_workers, each_part, progress_bar
@@ -29,11 +31,11 @@ from laplace.verdict import reference_nodes
 REFUSALS = (TypeError, ValueError, ArithmeticError)
 # Designs are taken up to so many at a time, and up to so many numbers in X: these stay in a cache.
 # Where processes share them, parts are smaller, so that none has nothing to do.
-MOST_DESIGNS = 256
-MOST_DESIGNS_OF_A_PROCESS = 64
+MOST_DESIGNS = 1000
+MOST_DESIGNS_OF_A_PROCESS = 100
 MOST_NUMBERS = 2_000_000
 # The arguments of `fit` that describe rows, and those that say what is asked of them.
-OF_ROWS = ("y", "X", "groups", "family", "trials", "offset", "names")
+OF_ROWS = {"y", "X", "groups", "family", "trials", "offset", "names"}
 OF_SEARCH = ("nodes", "tau", "penalty", "strength")
 # With any other argument of `fit` that is not at its default a design is fitted by itself.
 DEFAULTS = {name: of.default for name, of in signature(fit).parameters.items()}
@@ -101,7 +103,16 @@ def fit_many(
     results: list[Fit | Exception] = []
     with progress_bar(flag("progress", progress), count) as advance:
         most = MOST_DESIGNS if processes == 1 else MOST_DESIGNS_OF_A_PROCESS
-        for part in each_part(fit_part, _parts(designs, most), processes, options):
+        parts = _parts(designs, most)
+        first = list(itertools.islice(parts, 1))
+        each = each_part(
+            fit_part,
+            itertools.chain(first, parts),
+            processes,
+            options,
+            numbers=max((_numbers(part) / len(part) for part in first), default=0.0),
+        )
+        for part in each:
             if errors == "raise":
                 for found in part:
                     if isinstance(found, Exception):
@@ -111,22 +122,44 @@ def fit_many(
     return results
 
 
-def _parts(designs: Iterable[Any], most: int) -> Iterator[list[Any]]:
-    """Take designs as many at a time as are searched together."""
-    part: list[Any] = []
+_FILTERS = Lock()
+
+# A design as arguments of `fit`, or why it is none.
+Design = Mapping[str, Any] | TypeError
+
+
+def _parts(designs: Iterable[Any], most: int) -> Iterator[list[Design]]:
+    """Read designs as many at a time as are searched together."""
+    part: list[Design] = []
     numbers = 0
     for design in designs:
-        part.append(design)
-        try:
-            X = design["X"] if isinstance(design, Mapping) else design[1]
-            numbers += np.size(X)
-        except Exception:  # a design that is none is refused later, in words
-            continue
+        part.append(_read(design))
+        numbers += _numbers(part[-1:])
         if len(part) >= most or numbers >= MOST_NUMBERS:
             yield part
             part, numbers = [], 0
     if part:
         yield part
+
+
+def _numbers(designs: Sequence[Design]) -> int:
+    """Return how many numbers X has in all of some designs, as far as that is known."""
+    sizes = [getattr(of.get("X"), "size", 0) for of in designs if isinstance(of, Mapping)]
+    return int(sum(size for size in sizes if isinstance(size, int | np.integer)))
+
+
+def _read(design: Any) -> Design:
+    """Return a design as arguments of `fit`, or why it is none."""
+    if isinstance(design, Mapping):
+        return design
+    try:
+        y, X, groups = design
+    except (TypeError, ValueError):
+        return TypeError(
+            f"designs must hold (y, X, groups) or mappings of arguments of fit, got "
+            f"{type(design).__name__}"
+        )
+    return {"y": y, "X": X, "groups": groups}
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,28 +192,30 @@ class Prepared:
         return X.shape[1], X.dtype, self.rules, tau is None, tau == 0.0, self.problem.family.name
 
 
-def fit_part(designs: Sequence[Any], options: Mapping[str, Any]) -> list[Fit | Exception]:
+def fit_part(
+    designs: Sequence[Design], options: Mapping[str, Any], threads: int | None = None
+) -> list[Fit | Exception]:
     """Fit some designs, those together that may be; return the fits, and why others are refused."""
     results: list[Fit | Exception | None] = [None] * len(designs)
     together: dict[tuple[Any, ...], list[Prepared]] = {}
-    for one in _prepared(designs, options):
+    for one in _prepared(designs, options, threads):
         together.setdefault(one.kind, []).append(one)
     for prepared in together.values():
-        for one, found in zip(prepared, search_together(prepared), strict=True):
+        for one, found in zip(prepared, search_together(prepared, threads), strict=True):
             results[one.place] = found
     return [
-        _fit_one(design, options) if found is None else found
+        fit_alone(design, options) if found is None else found
         for design, found in zip(designs, results, strict=True)
     ]
 
 
-def search_together(prepared: Sequence[Prepared]) -> list[Fit | None]:
+def search_together(prepared: Sequence[Prepared], threads: int | None) -> list[Fit | None]:
     """Search designs of one kind; None for those that have to be searched alone."""
     stack = prepared[0].stack
     if stack is not None and all(one.stack is stack for one in prepared):
         stack = stack.take(np.array([one.of_stack for one in prepared]))
     else:
-        stack = Stack.of([one.site.data for one in prepared])
+        stack = Stack.of([one.site.data for one in prepared], threads)
     convoy = Convoy([one.problem for one in prepared], stack)
     fits: list[Fit | None] = []
     for one, result, evaluations in zip(
@@ -195,20 +230,6 @@ def search_together(prepared: Sequence[Prepared]) -> list[Fit | None]:
     return fits
 
 
-def _arguments(design: Any) -> Mapping[str, Any]:
-    """Return a design as arguments of `fit`."""
-    if isinstance(design, Mapping):
-        return design
-    try:
-        y, X, groups = design
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"designs must hold (y, X, groups) or mappings of arguments of fit, got "
-            f"{type(design).__name__}"
-        ) from None
-    return {"y": y, "X": X, "groups": groups}
-
-
 @dataclass(frozen=True, eq=False)
 class Wanted:
     """What a design asks for: its rows, as arguments of `fit`, and how they are to be searched."""
@@ -218,33 +239,35 @@ class Wanted:
     options: Options
 
 
-def _wanted(designs: Sequence[Any], options: Mapping[str, Any]) -> Iterator[Wanted]:
-    """Read designs; those are left out that are refused, or ask for what is searched alone."""
-    shared: Options | None = None
+def _wanted(designs: Sequence[Design], options: Mapping[str, Any]) -> Iterator[Wanted]:
+    """Yield designs, but for those that are refused, or ask for what is searched alone."""
+    of_all = _asked(options)
     for place, design in enumerate(designs):
-        try:
-            rows = _arguments(design)
-            alone = isinstance(design, Mapping)
-            both = {**rows, **options} if alone or shared is None else options
-            if len(rows.keys() & options.keys()):
-                continue
-            if alone or shared is None:
-                asked = checked(both.get("nodes", AUTO), *(both.get(k) for k in OF_SEARCH[1:]))
-                others = both.keys() - set(OF_ROWS) - set(OF_SEARCH)
-                if any(name not in DEFAULTS or both[name] is not DEFAULTS[name] for name in others):
-                    continue
-                shared = None if alone else asked
-            else:
-                asked = shared
-        except REFUSALS:
+        if isinstance(design, TypeError) or not design.keys().isdisjoint(options):
             continue
-        searched_alone = asked.penalty is not None or asked.reml
-        if not searched_alone and reference_nodes(asked.rules[0]) is not None:
-            every = {**rows, **{name: options[name] for name in OF_ROWS if name in options}}
-            yield Wanted(place, {k: every[k] for k in OF_ROWS if k in every}, asked)
+        every = {**design, **options}
+        # most designs hold rows and nothing else
+        asked = of_all if design.keys() <= OF_ROWS else _asked(every)
+        if asked is not None:
+            yield Wanted(place, {name: every[name] for name in every if name in OF_ROWS}, asked)
 
 
-def _prepared(designs: Sequence[Any], options: Mapping[str, Any]) -> list[Prepared]:
+def _asked(arguments: Mapping[str, Any]) -> Options | None:
+    """Return how rows are to be searched; None where that is refused, or is for one alone."""
+    others = arguments.keys() - OF_ROWS - {*OF_SEARCH}
+    if any(name not in DEFAULTS or arguments[name] is not DEFAULTS[name] for name in others):
+        return None
+    try:
+        asked = checked(*(arguments.get(name, DEFAULTS[name]) for name in OF_SEARCH))
+    except REFUSALS:
+        return None
+    judged = reference_nodes(asked.rules[0]) is not None
+    return asked if asked.penalty is None and judged else None
+
+
+def _prepared(
+    designs: Sequence[Design], options: Mapping[str, Any], threads: int | None
+) -> list[Prepared]:
     """Check designs; those are left out that cannot be searched with others, or are refused."""
     plain: dict[int, list[Wanted]] = {}
     found: list[Prepared] = []
@@ -256,7 +279,7 @@ def _prepared(designs: Sequence[Any], options: Mapping[str, Any]) -> list[Prepar
             alone.append(wanted)
     for some in plain.values():
         try:
-            taken = take_in([wanted.rows for wanted in some])
+            taken = take_in([wanted.rows for wanted in some], threads)
         except REFUSALS:  # names that are wrong, for one
             alone += some
             continue
@@ -303,13 +326,16 @@ def _problems(taken: TakenIn, some: Sequence[Wanted]) -> list[Problem | None]:
     return problems
 
 
-def _fit_one(design: Any, options: Mapping[str, Any]) -> Fit | Exception:
-    """Fit one design, or return why not."""
-    with warnings.catch_warnings():
+def fit_alone(design: Design, options: Mapping[str, Any]) -> Fit | Exception:
+    """Fit one design by itself, or return why not."""
+    if isinstance(design, TypeError):
+        return design
+    # the filters of warnings are of the process, not of a thread
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", ApproximationWarning)
         try:
-            return fit(**_arguments(design), **options)
+            return fit(**design, **options)
         except REFUSALS as error:
             return error
 

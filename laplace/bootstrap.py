@@ -344,7 +344,8 @@ def _simulated(
     count = whole_number(name, replicates, minimum=1, of=" of replicates")
     processes = check_workers(workers)
     parts = parts_of(seeds_of(seed, count), source.data.n)
-    found = list(each_part(fit_replicates, parts, processes, source, targets))
+    size = source.data.X.size
+    found = list(each_part(fit_replicates, parts, processes, source, targets, numbers=size))
     return [
         Estimates(
             np.concatenate([part[k].theta for part in found]),

@@ -22,7 +22,7 @@ from laplace.finds import Finds, Judged, Mask, Which
 from laplace.local import Stage
 from laplace.local_many import Asked, LocalSearches
 from laplace.lockstep import newton_steps
-from laplace.matrices import diagonals, dot, times
+from laplace.matrices import diagonals, dot, solved, times
 from laplace.objective import Problem, all_the_same
 from laplace.search import (
     LONGEST_PROBE,
@@ -136,7 +136,7 @@ class Convoy:
                 enough[:] = True
             ended = judged.take(enough)
             if to_doubt:
-                trusted = self._trusted(ended)
+                trusted = self._trusted(ended) | self._walked(ended)
                 done += [w.finds.which for w in self._confirmed(ended.take(~trusted), False)]
                 ended = ended.take(trusted)
             done.append(ended.finds.which)
@@ -165,6 +165,10 @@ class Convoy:
             None if np.isnan(nearly[0]) else nearly,
             rules,
         )
+
+    def _walked(self, judged: Judged) -> Mask:
+        """Return which the walk has confirmed before: where more nodes lead is not doubted."""
+        return np.array([k in self._peaks for k in judged.finds.which.tolist()], bool)
 
     def _value_by(self, nodes: int, candidate: Candidate) -> float:
         """Return what a rule has at a candidate, as `laplace.search` does."""
@@ -204,11 +208,15 @@ class Convoy:
 
     def _judge(self, finds: Finds, least: int = 0) -> Judged:
         """Judge what was found by the reference of its number of nodes, or one with more."""
-        which, p = finds.which, self.local.p
+        p = self.local.p
+        q = p + 1 if self.local.free and not finds.at_zero else p
+        own = self._covariances(finds.which, finds.there.hessians[:, :q, :q])
+        told: Mask = np.all(np.isfinite(own), axis=(1, 2))
+        if not told.all():  # a maximum without standard errors is none of the usual road
+            finds, own = finds.take(told), own[told]
+        which = finds.which
         beta = times(self.local.inverse[which], finds.coefficients(p))
         contribution = finds.there.transformed(self.local.triangle[which])
-        q = p + 1 if self.local.free and not finds.at_zero else p
-        own = self._covariances(which, finds.there.hessians[:, :q, :q])
         for array in (beta, contribution.gradients, contribution.hessians, own):
             array.flags.writeable = False
         count, width = len(which), p + self.local.free
@@ -260,10 +268,9 @@ class Convoy:
         q = hessians.shape[1]
         scale = np.sqrt(np.abs(diagonals(hessians)))
         scaled = -hessians / (scale[:, :, None] * scale[:, None, :])
-        back = (self.local.inverse if q == self.local.p else self.local.jacobian)[which] / scale[
-            :, None, :
-        ]
-        return np.asarray(back @ np.linalg.solve(scaled, back.transpose(0, 2, 1)))
+        back = self.local.inverse if q == self.local.p else self.local.jacobian
+        back = back[which] / scale[:, None, :]
+        return np.asarray(back @ solved(scaled, back.transpose(0, 2, 1)))
 
     def _to_columns(self, which: Which, step: Array) -> Array:
         """Return steps in the parameters of the columns of X."""
@@ -335,7 +342,9 @@ class Convoy:
             beta[some] += np.clip(move, -LONGEST_PROBE, LONGEST_PROBE)
         confirmed = np.zeros(len(which), bool)
         for i, tau in enumerate(finds.tau.tolist()):
-            confirmed[i] = sees_only(slopes[i, : count[i]], taus[i], tau, strategy.walk_ratio)
+            own = slopes[i, : count[i]]
+            seen = sees_only(own, taus[i], tau, strategy.walk_ratio)
+            confirmed[i] = seen and bool(np.isfinite(own).all())
         return confirmed
 
     def _taus(self, first: float) -> Array:

@@ -506,6 +506,14 @@ def of_one_trial(name: str) -> Family:
     return POISSON if name == Poisson.name else BERNOULLI
 
 
+def typical_of_means(name: str, means: Array) -> Array:
+    """Return the linear predictors of mean outcomes of one trial, or of mean counts.
+
+    `Family.typical` is that of the mean outcome of some rows.
+    """
+    return np.asarray(np.log(means) if name == Poisson.name else special().logit(means))
+
+
 def title(name: str) -> str:
     """Return what a regression of this family is called."""
     families: tuple[type[Family], ...] = (Bernoulli, Binomial, Poisson)

@@ -17,6 +17,8 @@ from laplace.objective import Problem
 from laplace.search import Candidate
 from laplace.verdict import Verdict
 
+CONVERGED = Ending.MAXIMUM.value
+
 Which = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
@@ -166,6 +168,6 @@ def maximum_of(ends: Ends, place: int, there: Contribution) -> Maximum:
         there,
         Ending.MAXIMUM,
         int(ends.iterations[place]),
-        Ending.MAXIMUM.value,
+        CONVERGED,
         ends.history(place),
     )

@@ -308,6 +308,16 @@ def checked(nodes: Any, tau: Any, penalty: Any, strength: Any, reml: Any = False
 
 def fit_rows(sites: Sites, site: Site | None, options: Options) -> Fit:
     """Take the census, search, and return the result; a warning names the caller of the caller."""
+    result = fit_quietly(sites, site, options)
+    if not result.converged:
+        warnings.warn(f"the fit did not converge: {result.message}", ConvergenceWarning, 3)
+    elif (doubt := result.doubt()) is not None:
+        warnings.warn(doubt, ApproximationWarning, 3)
+    return result
+
+
+def fit_quietly(sites: Sites, site: Site | None, options: Options) -> Fit:
+    """Take the census, search, and return the result, without a warning."""
     rules, tau, penalty, strength, reml = options
     census = sites.census(key=secrets.token_hex(16) if len(sites) > 1 else "")
     if tau is None and "tau" in census.names:
@@ -317,9 +327,4 @@ def fit_rows(sites: Sites, site: Site | None, options: Options) -> Fit:
     before = sites.evaluations
     problem = problem_of(sites, census, tau, penalty, strength)
     found = search_restricted(problem, rules) if reml else search_with(problem, rules)
-    result = Fit.of(found, sites.evaluations - before, site)
-    if not result.converged:
-        warnings.warn(f"the fit did not converge: {result.message}", ConvergenceWarning, 3)
-    elif (doubt := result.doubt()) is not None:
-        warnings.warn(doubt, ApproximationWarning, 3)
-    return result
+    return Fit.of(found, sites.evaluations - before, site)

@@ -66,13 +66,15 @@ def is_plain(rows: Mapping[str, Any]) -> bool:
     )
 
 
-def take_in(rows: Sequence[Mapping[str, Any]]) -> TakenIn:
+def take_in(rows: Sequence[Mapping[str, Any]], threads: int | None = None) -> TakenIn:
     """Check data sets of the plain kind that have as many columns.
 
     Parameters
     ----------
     rows : sequence of mapping
         Arguments of `GroupedData.from_arrays`, for which `is_plain` holds.
+    threads : int, optional
+        How many threads may be used; by default all.
     """
     sizes = np.array([len(of["X"]) for of in rows], np.int64)
     first = np.append(0, np.cumsum(sizes)).astype(np.int64)
@@ -101,7 +103,7 @@ def take_in(rows: Sequence[Mapping[str, Any]]) -> TakenIn:
     ends = first_group + groups + np.arange(len(rows))
     starts[ends] = sizes
 
-    stack = Stack.of_sorted(sizes, groups, starts, X, y)
+    stack = Stack.of_sorted(sizes, groups, starts, X, y, threads)
     lower, column_sums = stack.columns()
     squares = diagonals(lower)
     grams = lower + np.tril(lower, -1).transpose(0, 2, 1)
@@ -170,10 +172,17 @@ class _Shared:
         self._plans: dict[bytes, Plan] = {}
         self._labels: dict[tuple[Any, bytes], pd.Index[Any]] = {}
         self._nothing: dict[int, Any] = {}
+        self._titles: list[str] = []
 
     def titles(self, rows: Mapping[str, Any]) -> list[str]:
         """Return the names of the columns."""
-        return column_names(rows["X"], rows.get("names"), rows["X"].shape[1])
+        names = rows.get("names")
+        if names is None and self._titles:
+            return list(self._titles)
+        titles = column_names(rows["X"], names, rows["X"].shape[1])
+        if names is None:
+            self._titles = titles
+        return list(titles)
 
     def plan(self, starts: Any) -> Plan:
         """Return the plan of some groups."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from laplace.arguments import Array
 from laplace.contribution import Stacked
+from laplace.families import typical_of_means
 from laplace.finds import Finds, Which, maximum_of, one_of
 from laplace.local import MAX_STEP_LOG_TAU, NEGLIGIBLE_VARIANCE, TAU_LIMIT, Plain, Stage
 from laplace.lockstep import MAXIMUM, Ends, maximise_each
@@ -84,7 +85,8 @@ class LocalSearches:
         turned = inverse.transpose(0, 2, 1)
         self._zero = -times(turned, np.array([c.with_offset for c in census])) / self.n[:, None]
         self._one = times(turned, np.array([c.sums for c in census])) / self.n[:, None]
-        typical = np.array([problem.typical for problem in problems])
+        means = np.array([c.outcomes / c.trials for c in census])
+        typical = typical_of_means(self._family.name, means)
         self._typical = self._zero + typical[:, None] * self._one
         self._reference = np.array([c.trials for c in census]) * self._family.b_2(typical)
         self._max_step = np.append(np.full(self.p, np.inf), MAX_STEP_LOG_TAU)

@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laplace.arguments import Array
-from laplace.contribution import Contribution, Stacked
-from laplace.matrices import diagonals, dot, factors, solved
+from laplace.contribution import Stacked
+from laplace.matrices import diagonals, dot, factors, solved, times
 from laplace.newton import (
     DECREMENT_ACCEPTED,
     DECREMENT_QUADRATIC,
     DECREMENT_TOLERANCE,
+    EIGENVALUE_FLOOR,
     LEAST_PIVOT,
     MAX_HALVINGS,
     SLOWEST_FALL,
     SUFFICIENT_INCREASE,
     Step,
-    newton_step,
 )
 
 Which = NDArray[np.intp]
@@ -98,7 +98,8 @@ def maximise_each(
     Parameters
     ----------
     evaluate : callable
-        Takes the numbers of some searches, shape (j,), and their parameters, shape (j, q).
+        Takes the numbers of some searches, shape (j,), and their parameters, shape (j, q). A search
+        that meets an infinite value is given up.
     starts : ndarray of shape (k, q)
         First parameters.
     max_step : ndarray of shape (q,), optional
@@ -175,6 +176,9 @@ def maximise_each(
                 tried.values > value
             )
             taken = np.isfinite(tried.values) & (any_value[left] | rises)
+            gone = np.isposinf(tried.values)  # which is no value: something went wrong there
+            if gone.any():
+                ending[which[gone]] = GIVEN_UP
             if taken.all():
                 theta[which] = candidate
                 there.put(which, tried)
@@ -182,13 +186,13 @@ def maximise_each(
                 break
             theta[which[taken]] = candidate[taken]
             there.put(which[taken], tried.take(taken))
-            left = left[~taken]
+            left = left[~(taken | gone)]
             step[left] *= 0.5
             slope[left] *= 0.5
         if left.size:  # no step raises the value
             near = concave[left] & (decrement[left] <= DECREMENT_SURE)
             ending[active[left]] = np.where(near, MAXIMUM, GIVEN_UP)
-            active = np.delete(active, left)
+        active = active[ending[active] == 0]
     return Ends(theta, there, ending, iterations, evaluations, values, decrements)
 
 
@@ -205,13 +209,30 @@ def newton_steps(at: Stacked) -> tuple[Array, NDArray[np.bool_]]:
     if regular.all():
         step = solved(scaled, gradients / scale) / scale
         return step, regular
-    step, concave = np.empty_like(gradients), regular.copy()
+    step, concave = np.full_like(gradients, np.nan), regular.copy()
     some = np.flatnonzero(regular)
-    if some.size:
-        step[some] = solved(scaled[some], gradients[some] / scale[some]) / scale[some]
-    for i in np.flatnonzero(~regular):
-        step[i], concave[i] = newton_step(Contribution(0.0, gradients[i], hessians[i]))
+    step[some] = solved(scaled[some], gradients[some] / scale[some]) / scale[some]
+    others = np.flatnonzero(plain & ~regular)
+    right = gradients[others] / scale[others]
+    step[others], concave[others] = _guarded(scaled[others], right)
+    step[others] /= scale[others]
+    lost = ~np.isfinite(step).all(axis=1)
+    step[lost], concave[lost] = np.nan, False
     return step, concave
+
+
+def _guarded(scaled: Array, right: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Solve with the eigenvalues in absolute value; also return where all are positive."""
+    try:
+        values, vectors = np.linalg.eigh(scaled)
+    except np.linalg.LinAlgError:  # a search that has no step is given up
+        return np.full_like(right, np.nan), np.zeros(len(right), bool)
+    size = np.abs(values)
+    largest = size.max(axis=1, initial=np.finfo(float).tiny)
+    floor = EIGENVALUE_FLOOR * largest[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        along = times(vectors.transpose(0, 2, 1), right) / np.maximum(size, floor)
+        return times(vectors, along), (values > floor).all(axis=1)
 
 
 def _scattered(some: Array, which: Which, count: int) -> Array:

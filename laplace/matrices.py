@@ -17,9 +17,21 @@ def dot(left: Array, right: Array) -> Array:
     return np.asarray((left[:, None, :] @ right[:, :, None])[:, 0, 0])
 
 
-def solved(matrices: Array, vectors: Array) -> Array:
-    """Return the solution of each system of equations; shapes (k, j, j), (k, j)."""
-    return np.asarray(np.linalg.solve(matrices, vectors[:, :, None])[:, :, 0])
+def solved(matrices: Array, right: Array) -> Array:
+    """Return the solution of each system of equations; NaN where a matrix is singular.
+
+    Shapes are (k, j, j), and (k, j) for vectors or (k, j, i) for matrices on the right.
+    """
+    if right.ndim == 2:
+        return np.asarray(solved(matrices, right[:, :, None])[:, :, 0])
+    try:
+        return np.asarray(np.linalg.solve(matrices, right), dtype=float)
+    except np.linalg.LinAlgError:  # of one of them at least
+        if len(matrices) == 1:
+            return np.full_like(right, np.nan)
+        half = len(matrices) // 2
+        first, second = solved(matrices[:half], right[:half]), solved(matrices[half:], right[half:])
+        return np.concatenate([first, second])
 
 
 def diagonals(matrices: Array) -> Array:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+
+from laplace.plan import threads
+
+# From so many numbers in X on, most of a fit is compiled code.
+LARGE = 4000
+# Parts that each process has before all wait for the last.
+PARTS_OF_A_PROCESS = 8
 
 
 def check_workers(workers: Any) -> int:
@@ -15,18 +25,29 @@ def check_workers(workers: Any) -> int:
 
 
 def each_part(
-    work: Callable[..., Any], parts: Iterable[Any], workers: int, *arguments: Any
+    work: Callable[..., Any],
+    parts: Iterable[Any],
+    workers: int,
+    *arguments: Any,
+    numbers: float = 0.0,
 ) -> Iterator[Any]:
     """Do some work for each part, and yield the results in order.
+
+    In this process, where the data sets are large, as many parts are under way as there are
+    threads: what one of them does in Python goes on while another runs compiled code. Where they
+    are small, threads would wait for each other in Python, and the parts use them one by one.
 
     Parameters
     ----------
     work : callable
-        Takes a part, and the arguments.
+        Takes a part, the arguments, and how many threads it may use for itself: None where it is
+        the only one.
     parts : iterable
         The parts.
     workers : int
         Number of processes; 1 is this one.
+    numbers : float
+        About how many numbers X has in each data set.
 
     Raises
     ------
@@ -34,18 +55,41 @@ def each_part(
         If joblib is needed and not installed.
     """
     if workers == 1:
-        for part in parts:
-            yield work(part, *arguments)
+        count = threads() if numbers >= LARGE else 1
+        yield from _in_threads(work, iter(parts), count, *arguments)
         return
     try:
-        from joblib import Parallel, delayed
+        from joblib import Parallel, delayed, effective_n_jobs
     except ImportError:
         raise ImportError(
             f"workers={workers} needs joblib, which is not installed: install it, as by "
             "laplace-glmm[study]; or leave workers=1"
         ) from None
-    run = Parallel(n_jobs=workers, return_as="generator")
-    yield from run(delayed(work)(part, *arguments) for part in parts)
+    waiting = iter(parts)
+    # some at a time, so that nothing is under way when a caller stops between them
+    at_once = PARTS_OF_A_PROCESS * effective_n_jobs(workers)
+    with Parallel(n_jobs=workers) as run:
+        while some := list(itertools.islice(waiting, at_once)):
+            yield from run(delayed(work)(part, *arguments, 1) for part in some)
+
+
+def _in_threads(
+    work: Callable[..., Any], parts: Iterator[Any], count: int, *arguments: Any
+) -> Iterator[Any]:
+    """Do the work of so many parts at a time; of a single one without another thread."""
+    first = list(itertools.islice(parts, 2))
+    if count == 1 or len(first) < 2:
+        for part in itertools.chain(first, parts):
+            yield work(part, *arguments, None)
+        return
+    under_way: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(count, thread_name_prefix="laplace-parts") as pool:
+        for part in itertools.chain(first, parts):
+            under_way.append(pool.submit(work, part, *arguments, 1))
+            if len(under_way) > count:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class Plan:
             other.result()
 
 
-def in_parts(kernel: Any, count: int, *arguments: Any, work: int) -> None:
+def in_parts(kernel: Any, count: int, *arguments: Any, work: int, most: int | None = None) -> None:
     """Call a kernel for `count` things that do not depend on each other, on as many threads.
 
     Parameters
@@ -86,8 +86,10 @@ def in_parts(kernel: Any, count: int, *arguments: Any, work: int) -> None:
         How many things there are.
     work : int
         How many numbers it reads.
+    most : int, optional
+        How many threads it may use; by default all.
     """
-    parts = min(threads(), count, work // WORTH_A_THREAD)
+    parts = min(threads() if most is None else most, count, work // WORTH_A_THREAD)
     if parts <= 1:
         kernel(0, count, *arguments)
         return

@@ -7,7 +7,6 @@ shared between processes.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from laplace.arguments import Array, whole_number
 from laplace.convoy import Convoy, may_join
-from laplace.fit import Options, fit_rows
+from laplace.fit import Options, fit_quietly
 from laplace.grouped import GroupedData
 from laplace.objective import Problem
 from laplace.questions import Census
@@ -129,14 +128,17 @@ def parts_of(
 
 
 def fit_replicates(
-    seeds: Sequence[np.random.SeedSequence], source: Source, targets: Sequence[Target]
+    seeds: Sequence[np.random.SeedSequence],
+    source: Source,
+    targets: Sequence[Target],
+    threads: int | None = None,
 ) -> list[Estimates]:
-    """Draw outcomes with each seed, and fit each model to them."""
+    """Draw outcomes with each seed, and fit each model to them, on so many threads."""
     given = np.array([source.draw(seed) for seed in seeds])
-    return [_fitted(target, given[:, target.data.order]) for target in targets]
+    return [_fitted(target, given[:, target.data.order], threads) for target in targets]
 
 
-def _fitted(target: Target, outcomes: Array) -> Estimates:
+def _fitted(target: Target, outcomes: Array, threads: int | None) -> Estimates:
     """Fit a model to outcomes of the sorted rows, one set in each row."""
     problem, data, count = target.problem, target.data, len(outcomes)
     theta, llf = np.full((count, data.p + 1), np.nan), np.full(count, np.nan)
@@ -147,7 +149,8 @@ def _fitted(target: Target, outcomes: Array) -> Estimates:
     alone = np.ones(count, bool)
     if joining.size and reference_nodes(target.rules[0]) is not None:
         convoy = Convoy(
-            [problems[k] for k in joining.tolist()], Stack.of_outcomes(data, outcomes[joining])
+            [problems[k] for k in joining.tolist()],
+            Stack.of_outcomes(data, outcomes[joining], threads),
         )
         found, theta[joining], llf[joining] = convoy.estimates(target.rules)
         alone[joining[found]] = False
@@ -173,15 +176,13 @@ def _fitted_alone(target: Target, outcomes: Array) -> tuple[Array, float, str | 
     penalty = problem.penalty
     name = None if penalty is None else penalty.name
     strength = penalty.strength if penalty is not None and name == "ridge" else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            options = Options(target.rules, problem.tau, name, strength, False)
-            fit = fit_rows(Sites([site]), site, options)
-        except SeparationError:
-            return nothing, np.nan, SEPARATED
-        except (ValueError, ArithmeticError) as error:
-            return nothing, np.nan, f"{REFUSED}: {error}"
+    options = Options(target.rules, problem.tau, name, strength, False)
+    try:
+        fit = fit_quietly(Sites([site]), site, options)
+    except SeparationError:
+        return nothing, np.nan, SEPARATED
+    except (ValueError, ArithmeticError) as error:
+        return nothing, np.nan, f"{REFUSED}: {error}"
     if not fit.converged:
         return nothing, np.nan, f"{NOT_CONVERGED}: {fit.message}"
     return np.append(fit.beta, fit.tau), fit.llf, None

@@ -7,6 +7,7 @@ not depend on what else is in the stack.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ Integers = NDArray[np.int64]
 
 # Types of columns for which the kernels are loaded.
 _LOADED: set[np.dtype[Any]] = set()
+_LOADING = Lock()
 
 
 class Stack:
@@ -36,18 +38,21 @@ class Stack:
         Their rows, as the kernels take them.
     constants : ndarray of shape (D,)
         Parts of their log-likelihoods that depend on no parameter.
+    threads : int, optional
+        How many threads may be used; by default all.
     """
 
-    def __init__(self, together: Any, constants: Array) -> None:
+    def __init__(self, together: Any, constants: Array, threads: int | None = None) -> None:
         self._together = together
         self._constants = constants
+        self._threads = threads
         _load_kernels(together)
         rows = together.places.rows
         # about how many numbers of X are read for a data set
         self._work = int(rows.mean()) * together.X.shape[1] if len(rows) else 0
 
     @classmethod
-    def of(cls, data: Sequence[GroupedData]) -> Stack:
+    def of(cls, data: Sequence[GroupedData], threads: int | None = None) -> Stack:
         """Return the stack of some data sets, whose columns are of one type."""
         rows = np.array([d.n for d in data], np.int64)
         trials = [getattr(d.family, "trials", EMPTY) for d in data]
@@ -64,10 +69,10 @@ class Stack:
             _padded(trials, rows) if tried.any() else EMPTY,
             np.array([d.family.name == Poisson.name for d in data]),
         )
-        return cls(together, np.array([d.constant for d in data]))
+        return cls(together, np.array([d.constant for d in data]), threads)
 
     @classmethod
-    def of_outcomes(cls, data: GroupedData, y: Array) -> Stack:
+    def of_outcomes(cls, data: GroupedData, y: Array, threads: int | None = None) -> Stack:
         """Return the stack of data sets that differ in their outcomes alone; y is of shape (D, n).
 
         The rows of X are there once, for all.
@@ -92,11 +97,17 @@ class Stack:
             np.tile(trials, count) if len(trials) else EMPTY,
             np.full(count, data.family.name == Poisson.name),
         )
-        return cls(together, np.array([data.family.constant(one) for one in y]))
+        return cls(together, np.array([data.family.constant(one) for one in y]), threads)
 
     @classmethod
     def of_sorted(
-        cls, rows: Integers, groups: Integers, starts: Integers, X: Array, y: Array
+        cls,
+        rows: Integers,
+        groups: Integers,
+        starts: Integers,
+        X: Array,
+        y: Array,
+        threads: int | None = None,
     ) -> Stack:
         """Return the stack of data sets of 0/1 outcomes that are one block each.
 
@@ -123,7 +134,7 @@ class Stack:
             places, starts, slabs, blocks, read_only(X), read_only(y), EMPTY, EMPTY,
             np.zeros(count, bool),
         )  # fmt: skip
-        return cls(together, np.zeros(count))
+        return cls(together, np.zeros(count), threads)
 
     def take(self, which: Which) -> Stack:
         """Return the stack of some of the data sets; their rows stay where they are."""
@@ -132,6 +143,7 @@ class Stack:
         return Stack(
             together._replace(places=places, poisson=together.poisson[which]),
             self._constants[which],
+            self._threads,
         )
 
     def columns(self) -> tuple[Array, Array]:
@@ -139,13 +151,15 @@ class Stack:
         count, p = len(self._constants), self._together.X.shape[1]
         grams, sums = np.zeros((count, p, p)), np.zeros((count, p))
         look = compiled().look_through_each
-        in_parts(look, count, self._together, grams, sums, work=count * self._work)
+        in_parts(
+            look, count, self._together, grams, sums, work=count * self._work, most=self._threads
+        )
         return grams, sums
 
     def at(self, which: Which, betas: Array, taus: Array, nodes: int) -> Stacked:
         """Evaluate some data sets with random intercepts.
 
-        Where a mode was not found the value is NaN.
+        Where a mode was not found the value is infinite, and the derivatives are NaN.
 
         Parameters
         ----------
@@ -172,9 +186,12 @@ class Stack:
             sums,
             lost,
             work=count * self._work * nodes,
+            most=self._threads,
         )
         values = sums.values + self._constants[which]
-        values[lost > 0] = np.nan
+        some = lost > 0
+        values[some] = np.inf  # which no log-likelihood is
+        sums.gradients[some], sums.hessians[some] = np.nan, np.nan
         return Stacked(values, sums.gradients, sums.hessians)
 
     def without(self, which: Which, betas: Array) -> Stacked:
@@ -192,6 +209,7 @@ class Stack:
             sums,
             spread,
             work=count * self._work,
+            most=self._threads,
         )
         values = sums.values + self._constants[which]
         return Stacked(values, sums.gradients, sums.hessians, spread)
@@ -203,10 +221,15 @@ def _load_kernels(together: Any) -> None:
     The code of these holds a copy of the others, which may differ in its last digits; of all copies
     that a process has, the one is used that was loaded first.
     """
+    with _LOADING:
+        if together.X.dtype not in _LOADED:
+            _call_for_no_rows(together)
+            _LOADED.add(together.X.dtype)
+
+
+def _call_for_no_rows(together: Any) -> None:
+    """Call the kernels of one data set with the types of some rows, but for none of them."""
     kernels, X = compiled(), together.X
-    if X.dtype in _LOADED:
-        return
-    _LOADED.add(X.dtype)
     p = X.shape[1]
     none, zeros, beta = np.zeros(1, np.int64), np.zeros(0), read_only(np.zeros(p))
     rows = kernels.Rows(

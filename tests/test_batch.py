@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 
 import laplace
-from laplace import batch, intake
+from laplace import batch, intake, matrices, parallel
+from laplace.contribution import Stacked
 from laplace.convoy import Convoy
-from laplace.lockstep import GIVEN_UP, MAXIMUM, TOO_LONG, maximise_each
-from laplace.newton import maximise
+from laplace.lockstep import GIVEN_UP, MAXIMUM, TOO_LONG, maximise_each, newton_steps
+from laplace.newton import maximise, newton_step
 from laplace.site import Site
 from laplace.sites import Sites
 from laplace.stack import Stack
@@ -108,7 +109,9 @@ def _refused() -> list[Any]:
 def _alone(design: Any, options: dict[str, Any]) -> laplace.Fit | Exception:
     """Return what a loop over `fit` has."""
     try:
-        arguments = batch._arguments(design)
+        arguments = batch._read(design)
+        if isinstance(arguments, TypeError):
+            return arguments
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return laplace.fit(**arguments, **options)
@@ -208,13 +211,17 @@ def test_the_same_bits_for_any_number_of_workers_and_parts(monkeypatch) -> None:
     monkeypatch.setattr(batch, "MOST_DESIGNS_OF_A_PROCESS", 7)
     assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return")] == once
     assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return", workers=2)] == once
+    # as where the data sets are large: several parts at a time, on threads
+    monkeypatch.setattr(parallel, "LARGE", 0)
+    monkeypatch.setattr(parallel, "threads", lambda: 3)
+    assert [_bits(fit) for fit in laplace.fit_many(iter(bag), errors="return")] == once
 
 
 def test_most_designs_stay_in_the_convoy(monkeypatch) -> None:
     """Those that leave are fitted twice, in part; more than a few would be a loss."""
     left = []
     monkeypatch.setattr(
-        batch, "_fit_one", lambda design, options: left.append(design) or ValueError("left")
+        batch, "fit_alone", lambda design, options: left.append(design) or ValueError("left")
     )
     beta = np.append(-0.5, np.full(9, 0.3))
     small = [laplace.simulate.random_intercepts([30] * 2, beta, 1.0, seed=s) for s in range(200)]
@@ -282,6 +289,22 @@ def test_an_error_of_the_designs_themselves_is_theirs() -> None:
 
     with pytest.raises(RuntimeError, match="no more"):
         laplace.fit_many(designs(), nodes=1, errors="return")
+
+
+def test_parts_on_threads_end_with_the_first_refusal(monkeypatch) -> None:
+    monkeypatch.setattr(batch, "MOST_DESIGNS", 2)
+    monkeypatch.setattr(parallel, "LARGE", 0)
+    monkeypatch.setattr(parallel, "threads", lambda: 2)
+    read = []
+
+    def designs() -> Iterator[Any]:
+        for k in range(100):
+            read.append(k)
+            yield SEPARATED if k == 5 else DESIGNS[k % 4]
+
+    with pytest.raises(laplace.SeparationError):
+        laplace.fit_many(designs(), nodes=1)
+    assert len(read) < 20  # no part is begun long before it is needed
 
 
 def test_no_designs() -> None:
@@ -434,6 +457,47 @@ def test_newton_for_many_takes_the_steps_of_newton_for_one() -> None:
     np.testing.assert_array_equal(given_up.theta[[0, 1, 3]], ends.theta[[0, 1, 3]])
 
 
+def test_matrices_are_treated_as_if_each_were_alone() -> None:
+    r = np.random.default_rng(2)
+    good = r.normal(size=(5, 3, 3))
+    good = good @ good.transpose(0, 2, 1)
+    bad = good.copy()
+    bad[1], bad[4] = -np.eye(3), 0.0
+    right = r.normal(size=(5, 3))
+    lower, found = matrices.factors(bad), matrices.solved(bad, right)
+    for k in (0, 2, 3):
+        np.testing.assert_array_equal(lower[k], np.linalg.cholesky(good[k]))
+        np.testing.assert_array_equal(found[k], np.linalg.solve(good[k], right[k]))
+        product = matrices.times(good[k : k + 1], right[k : k + 1])[0]
+        np.testing.assert_array_equal(matrices.times(good, right)[k], product)
+        assert matrices.dot(right, right)[k] == pytest.approx(right[k] @ right[k], rel=1e-15)
+    assert not lower[1].any()
+    assert not lower[4].any()
+    np.testing.assert_array_equal(found[1], -right[1])
+    assert np.isnan(found[4]).all()
+    assert matrices.bordered(good)[2].tolist()[3] == [0.0, 0.0, 0.0, 1.0]
+    np.testing.assert_array_equal(matrices.bordered(good)[2][:3, :3], good[2])
+
+
+def test_steps_are_those_of_newton_also_where_there_is_no_maximum() -> None:
+    r = np.random.default_rng(9)
+    hessians = r.normal(size=(40, 4, 4))
+    hessians = -hessians @ hessians.transpose(0, 2, 1) * 10.0 ** r.uniform(-4, 4, (40, 1, 1))
+    hessians[::3] += 20.0 * np.diag([0, 0, 0, 1.0])  # which curves upward
+    hessians[1::7, 3, :] = hessians[1::7, :, 3] = 0.0  # flat
+    hessians[5] = np.nan
+    hessians[8] = 0.0
+    gradients = r.normal(size=(40, 4))
+    steps, concave = newton_steps(Stacked(np.zeros(40), gradients, hessians))
+    kinds = set()
+    for k in range(40):
+        step, is_concave = newton_step(laplace.Contribution(0.0, gradients[k], hessians[k]))
+        assert concave[k] == is_concave
+        np.testing.assert_allclose(steps[k], step, rtol=1e-7)
+        kinds.add((is_concave, bool(np.isnan(step).any())))
+    assert kinds == {(True, False), (False, False), (False, True)}
+
+
 def test_a_stack_has_what_each_likelihood_has() -> None:
     """To the bits, for data sets of one block and of several, and of all families."""
     r = np.random.default_rng(4)
@@ -472,9 +536,18 @@ def test_a_mode_that_is_lost_is_no_value() -> None:
     data = laplace.GroupedData.from_arrays(*DESIGNS[0])
     stack = Stack.of([data, data])
     betas = np.array([[0.0, 0.0], [np.nan, 0.0]])
-    values = stack.at(np.arange(2), betas, np.ones(2), 1).values
-    assert np.isfinite(values[0])
-    assert np.isnan(values[1])
+    found = stack.at(np.arange(2), betas, np.ones(2), 1)
+    assert np.isfinite(found.values[0])
+    assert found.values[1] == np.inf
+    assert np.isnan(found.gradients[1]).all()
+
+    def evaluate(which: Any, theta: Any) -> Any:
+        there = stack.at(which, theta[:, :-1], np.exp(theta[:, -1]), 1)
+        there.values[(which == 1) & (theta[:, -1] != 0.0)] = np.inf
+        return there
+
+    ends = maximise_each(evaluate, np.zeros((2, 3)))
+    assert list(ends.ending) == [MAXIMUM, GIVEN_UP]
 
 
 def test_the_convoy_says_which_have_left() -> None:

@@ -13,7 +13,7 @@ from scipy import stats
 from scipy.special import expit
 
 import laplace
-from laplace import replicates
+from laplace import parallel, replicates
 from laplace.bootstrap import Bootstrap
 from laplace.replicates import seeds_of
 from tests.designs import many_groups
@@ -94,6 +94,8 @@ def test_the_same_for_any_number_of_workers_and_replicates(monkeypatch, workers:
     once = fit.bootstrap(40, seed=3)
     if workers == 1:
         monkeypatch.setattr(replicates, "MOST_REPLICATES", 7)
+        monkeypatch.setattr(parallel, "LARGE", 0)
+        monkeypatch.setattr(parallel, "threads", lambda: 2)
     more = fit.bootstrap(60, seed=3, workers=workers)
     np.testing.assert_array_equal(more.params[:40], once.params)
     assert not np.array_equal(fit.bootstrap(40, seed=4).params, once.params)
@@ -369,8 +371,8 @@ def test_a_larger_model_below_the_smaller_has_no_statistic(monkeypatch) -> None:
     """As where a search ended at a lower maximum."""
     real = replicates._fitted
 
-    def lower(target: Any, outcomes: Any) -> Any:
-        found = real(target, outcomes)
+    def lower(target: Any, *more: Any) -> Any:
+        found = real(target, *more)
         if target.problem.tau is None:
             found.llf[0] -= 100.0
         return found
