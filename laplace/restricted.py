@@ -13,7 +13,8 @@ near               Beyond ``few_rows`` rows in at least ``MANY_GROUPS`` = 50 gro
                    search left no doubt: from its tau uphill.
 restricted         Otherwise: the criterion is followed over values of tau from where it is linear
                    in tau squared to ``walk_to``, by a rule with many nodes where groups tell
-                   little; and the rule that was asked for looks for its maximum from each found.
+                   little, and as far as this can be trusted; and the rule that was asked for looks
+                   for its maximum from each found.
                    Where no more groups have both outcomes than X has columns, the criterion may be
                    highest as tau grows: then there is no estimate.
 verdict            Always: what a reference rule says of the estimate, as of a maximum of the
@@ -34,7 +35,6 @@ from numpy.typing import NDArray
 from laplace.basis import with_log_tau
 from laplace.contribution import Contribution
 from laplace.criterion import (
-    FINE_SPACING,
     MANY_GROUPS,
     RATIO,
     Criterion,
@@ -52,12 +52,14 @@ from laplace.objective import Problem
 from laplace.profile import Piece, joined
 from laplace.search import Candidate, Result, Search
 from laplace.strategy import STRATEGY
-from laplace.verdict import FurtherMaximum, judge, reference_nodes, spacing
+from laplace.verdict import SPACING_LIMIT, FurtherMaximum, judge, reference_nodes, spacing
 
 # Of the coefficients, where only the sign of a derivative is wanted.
 ROUGHLY = 1e-8
 # Where all is decided by a limit as tau grows, the criterion is followed with so many nodes.
 MOST_NODES = 199
+# And to where its derivative, too, is right: see `laplace.criterion.FINE_SPACING`.
+LIMIT_SPACING = 1.5
 # Two values of log tau nearer than this are the same maximum.
 SAME = 1e-4
 
@@ -106,16 +108,28 @@ class RestrictedResult(Result):
             return [(0.0, np.inf)]
         level = self.criterion - 0.5 * float(special().chdtri(1, alpha))
         criterion = Criterion(self.local, found.nodes)
+        estimate = self.candidate.estimate
+        here = Point(
+            found.tau,
+            estimate.problem.basis.forward(estimate.beta),
+            estimate.likelihood,
+            self.criterion,
+        )
+        tops = [here] if found.tau > 0.0 else []
+        tops += [
+            top
+            for other in self.others
+            if other.tau > 0.0 and (top := criterion.at(other.tau, None)) is not None
+        ]
         zero_is_in = self.at_zero >= level
         pieces = []
         if zero_is_in:
             first = criterion.at(least_tau(self.local), None)
             pieces.append((0.0, np.nan if first is None else end_of(criterion, first, 1.0, level)))
-        for tau in (found.tau, *(other.tau for other in self.others)):
-            there = criterion.at(tau, None) if tau > 0.0 else None
-            if there is not None and there.value > level:
-                lower = end_of(criterion, there, -1.0, level)
-                upper = end_of(criterion, there, 1.0, level)
+        for top in tops:
+            if top.value > level:
+                lower = end_of(criterion, top, -1.0, level)
+                upper = end_of(criterion, top, 1.0, level)
                 pieces.append((lower, upper))
         return joined(pieces)
 
@@ -239,7 +253,9 @@ class RestrictedSearch(Search):
                 return Walked([start], None, False)
         if census.mixed_groups <= census.p:
             return self._with_limit(max(nodes, MOST_NODES))
-        return self._over_tau(max(nodes, self._rule_of_walk()), TAU_LIMIT)
+        nodes = max(nodes, self._rule_of_walk())
+        few = census.m < MANY_GROUPS and census.mixed_groups < census.m
+        return self._over_tau(nodes, SPACING_LIMIT / spacing(1.0, nodes) if few else TAU_LIMIT)
 
     def _rule_of_walk(self) -> int:
         """Return the number of nodes by which the criterion is followed over tau."""
@@ -259,7 +275,7 @@ class RestrictedSearch(Search):
         criterion nears a limit as one over tau falls, so that its slope is what is left. The last
         value of tau is one where the nodes are near enough to each other.
         """
-        walked = self._over_tau(nodes, FINE_SPACING / spacing(1.0, nodes))
+        walked = self._over_tau(nodes, LIMIT_SPACING / spacing(1.0, nodes))
         last = walked.last
         if last is not None:
             limit = last.value + Criterion(self.local, nodes).slope(last)
