@@ -251,20 +251,20 @@ class RestrictedSearch(Search):
             start = Criterion(self.local, nodes).at(best.found.tau, None)
             if start is not None:
                 return Walked([start], None, False)
+        if self._every_group_tells:
+            return self._over_tau(max(nodes, self.strategy.rule_for_unequal), TAU_LIMIT)
         if census.mixed_groups <= census.p:
             return self._with_limit(max(nodes, MOST_NODES))
-        nodes = max(nodes, self._rule_of_walk())
+        nodes = max(nodes, self._reference_rule())
         few = census.m < MANY_GROUPS and census.mixed_groups < census.m
         return self._over_tau(nodes, SPACING_LIMIT / spacing(1.0, nodes) if few else TAU_LIMIT)
 
-    def _rule_of_walk(self) -> int:
-        """Return the number of nodes by which the criterion is followed over tau."""
+    @property
+    def _every_group_tells(self) -> bool:
+        """Whether every group has both outcomes, and tells enough of its intercept."""
         signs = self.local.signs()
-        every_group_tells = (
-            signs.mixed_groups == self.problem.census.m
-            and signs.least >= self.strategy.enough_information
-        )
-        return self.strategy.rule_for_unequal if every_group_tells else self._reference_rule()
+        every = signs.mixed_groups == self.problem.census.m
+        return every and signs.least >= self.strategy.enough_information
 
     def _with_limit(self, nodes: int) -> Walked:
         """Follow the criterion where it need not fall as tau grows, but may near a limit.
