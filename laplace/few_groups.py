@@ -61,7 +61,7 @@ def words(groups: int, *, reml: bool, penalised: bool) -> str | None:
     t = _figures(groups, "t")
     sentences = [f"tau rests on {groups} groups only."]
     if reml:
-        sentences.append(f"In simulations, t intervals {between} covered {t} (95 % are meant).")
+        sentences.append(f"In simulations, t intervals {between} covered {t} in place of 95 %.")
     else:
         without = ", without a penalty" if penalised else ""
         sentences.append(
@@ -81,7 +81,7 @@ def _figures(groups: int, of: str) -> str:
     """Return what was found for a number of groups, or for those next to it."""
     below = max(k for k in COVERED if k <= groups)
     above = min(k for k in COVERED if k >= groups)
-    if below == above:
-        return f"{getattr(COVERED[below], of)} %"
     one, other = (getattr(COVERED[k], of) for k in (below, above))
+    if one == other:
+        return f"{one} %"
     return f"{one} % (with {below} groups) to {other} % (with {above})"

@@ -9,8 +9,9 @@ Stage              What it does, and when
 =================  ================================================================================
 likelihood         Always: the search of `laplace.search`, which refuses what has no maximum, and
                    says how many nodes its maximum needs.
-near               Beyond ``few_rows`` rows in at least ``MANY_GROUPS`` = 50 groups, where that
-                   search left no doubt: from its tau uphill.
+near               Beyond ``few_rows`` rows, where that search left no doubt, from its tau uphill:
+                   in at least ``MANY_GROUPS`` = 50 groups; or where every group has both outcomes
+                   and tells enough of its intercept, and none much more than another.
 restricted         Otherwise: the criterion is followed over values of tau from where it is linear
                    in tau squared to ``walk_to``, by a rule with many nodes where groups tell
                    little, and as far as this can be trusted; and the rule that was asked for looks
@@ -37,6 +38,7 @@ from laplace.contribution import Contribution
 from laplace.criterion import (
     MANY_GROUPS,
     RATIO,
+    ROUGH,
     Criterion,
     Point,
     Stop,
@@ -238,12 +240,12 @@ class RestrictedSearch(Search):
     def _walked(self, likelihood: Result, nodes: int) -> Walked:
         """Return points from which the maxima of the criterion are uphill."""
         census, best = self.problem.census, likelihood.candidate
+        many = census.m >= MANY_GROUPS and likelihood.compared[0].found.stage is Stage.NEAR
         near = (
             census.n > self.strategy.few_rows
-            and census.m >= MANY_GROUPS
+            and (many or (self._every_group_tells and not self._unequal()))
             and best.found.converged
             and best.found.tau > 0.0
-            and likelihood.compared[0].found.stage is Stage.NEAR
             and not likelihood.others
             and not best.verdict.is_doubtful
         )
@@ -291,7 +293,7 @@ class RestrictedSearch(Search):
         stations: list[tuple[Point, float]] = []
         while tau <= limit:
             there = criterion.at(tau, at, ROUGHLY)
-            slope = np.nan if there is None else criterion.slope(there)
+            slope = np.nan if there is None else criterion.slope(there, ROUGH)
             if there is not None and np.isfinite(slope):
                 at = there
                 stations.append((there, slope))
