@@ -16,8 +16,8 @@ restricted         Otherwise: the criterion is followed over values of tau from 
                    in tau squared to ``walk_to``, by a rule with many nodes where groups tell
                    little, and as far as this can be trusted; and the rule that was asked for looks
                    for its maximum from each found.
-                   Where no more groups have both outcomes than X has columns, the criterion may be
-                   highest as tau grows: then there is no estimate.
+                   Where no more groups have both outcomes than columns are constant within
+                   groups, the criterion may be highest as tau grows: then there is no estimate.
 verdict            Always: what a reference rule says of the estimate, as of a maximum of the
                    likelihood: the criterion by that rule takes the place of the log-likelihood.
 more nodes         With ``nodes="auto"``: as in `laplace.search`.
@@ -103,6 +103,16 @@ class RestrictedResult(Result):
             end is infinite where the criterion does not fall to the cut, and NaN where it could not
             be followed.
         """
+        if alpha not in self._intervals:
+            self._intervals[alpha] = self._interval(alpha)
+        return self._intervals[alpha]
+
+    @cached_property
+    def _intervals(self) -> dict[float, list[Piece]]:
+        """What was asked for already, by alpha: each takes a hundred evaluations or so."""
+        return {}
+
+    def _interval(self, alpha: float) -> list[Piece]:
         found = self.candidate.found
         if np.all(np.isnan(self.candidate.estimate.standard_errors)) or not found.converged:
             return [(np.nan, np.nan)]
@@ -255,7 +265,7 @@ class RestrictedSearch(Search):
                 return Walked([start], None, False)
         if self._every_group_tells:
             return self._over_tau(max(nodes, self.strategy.rule_for_unequal), TAU_LIMIT)
-        if census.mixed_groups <= census.p:
+        if census.mixed_groups <= np.sum(self.between):
             return self._with_limit(max(nodes, MOST_NODES))
         nodes = max(nodes, self._reference_rule())
         few = census.m < MANY_GROUPS and census.mixed_groups < census.m
@@ -271,11 +281,10 @@ class RestrictedSearch(Search):
     def _with_limit(self, nodes: int) -> Walked:
         """Follow the criterion where it need not fall as tau grows, but may near a limit.
 
-        As tau grows, the log-likelihood falls by log tau for every group with both outcomes; half
-        the log determinant rises by log tau for every column that is constant within groups, and
-        for others where each of these groups is separated by them. Where all of it cancels, the
-        criterion nears a limit as one over tau falls, so that its slope is what is left. The last
-        value of tau is one where the nodes are near enough to each other.
+        As tau grows, the log-likelihood falls by log tau for every group with both outcomes, and
+        half the log determinant rises by log tau for every column that is constant within groups.
+        Where these cancel, the criterion nears a limit as one over tau falls, so that its slope is
+        what is left. The last value of tau is one where the nodes are near enough to each other.
         """
         walked = self._over_tau(nodes, LIMIT_SPACING / spacing(1.0, nodes))
         last = walked.last
@@ -290,8 +299,10 @@ class RestrictedSearch(Search):
         """Follow the criterion from a small tau to a large one."""
         criterion = Criterion(self.local, nodes)
         tau, at = least_tau(self.local), None
+        steps = np.ceil(np.log(limit / tau) / np.log(RATIO))
+        ratio = float((limit / tau) ** (1.0 / max(steps, 1.0)))
         stations: list[tuple[Point, float]] = []
-        while tau <= limit:
+        while tau < limit * np.sqrt(ratio):
             there = criterion.at(tau, at, ROUGHLY)
             slope = np.nan if there is None else criterion.slope(there, ROUGH)
             if there is not None and np.isfinite(slope):
@@ -299,7 +310,7 @@ class RestrictedSearch(Search):
                 stations.append((there, slope))
                 if tau > self.strategy.walk_to and stations[-1][1] <= 0.0:
                     break
-            tau *= RATIO
+            tau *= ratio
         if not stations:
             return Walked([], None, True)
         starts = [

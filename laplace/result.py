@@ -43,7 +43,7 @@ class Fit(Uses):
     Standard errors come from the observed information. On the boundary, where `boundary` is true,
     that is the information of the model without random intercepts: they are right if tau is zero,
     and say nothing of the chance that it is not, which `conf_int(method="profile")` and `test_tau`
-    do. With a penalty, see `fit`.
+    do. With a penalty, or ``reml=True``, see `fit`.
 
     Attributes
     ----------
@@ -75,7 +75,8 @@ class Fit(Uses):
     stages : tuple of str
         The stages of the search that were used, in their order, as `laplace.search` names them.
     other_maxima : tuple
-        Further maxima of the likelihood by the reference rule, which are lower: `tau` and `value`.
+        Further maxima of the likelihood by the reference rule, which are lower: `tau` and `value`;
+        with ``reml=True``, of the criterion by the rule of the fit.
     """
 
     nodes: int
@@ -143,8 +144,8 @@ class Fit(Uses):
         """The maxima that were compared, a row each in the order in which they were found.
 
         Columns are the stage, the number of nodes, tau, whether it converged, the log-likelihood
-        (with the penalty, if there is one), and by how much the reference rule puts it below the
-        one that was returned.
+        (with the penalty, if there is one; the criterion, with ``reml=True``), and by how much the
+        reference rule puts it below the one that was returned.
         """
         return self._result.table()
 
@@ -410,7 +411,7 @@ class Fit(Uses):
         off by more than a quarter; where that rule has no maximum near; or where it knows a better
         maximum elsewhere, or at tau = 0.
         """
-        reason = self.verdict.reason(self._names)
+        reason = self._reason()
         if reason is None:
             return None
         automatic = self._result.rules == STRATEGY.rules
@@ -495,6 +496,10 @@ class Fit(Uses):
             return "adjusted profile likelihood for tau (reml)"
         return f"maximum {'' if self._penalty is None else 'penalised '}likelihood"
 
+    def _reason(self) -> str | None:
+        """Say what speaks against the estimate, if something does."""
+        return self.verdict.reason(self._names, "criterion" if self.reml else "log-likelihood")
+
     def _method(self) -> str:
         if self.nodes == 1:
             return "Laplace approximation"
@@ -519,7 +524,7 @@ class Fit(Uses):
 
     def _approximation(self) -> str:
         """Return the verdict on the approximation in words."""
-        verdict, reason = self.verdict, self.verdict.reason(self._names)
+        verdict, reason = self.verdict, self._reason()
         if reason is not None:
             return f"DOUBTFUL: {reason}"
         if verdict.exact:

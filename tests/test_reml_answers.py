@@ -54,6 +54,15 @@ def test_bad_arguments_are_refused(
         laplace.fit_many([rows], **options)
 
 
+def test_many_fits_are_single_fits() -> None:
+    rows = few_sites()
+    fit = laplace.fit(**rows, nodes=9, reml=True)
+    for other in laplace.fit_many([rows, rows], nodes=9, reml=True):
+        assert isinstance(other, laplace.Fit)
+        assert other.reml_criterion == fit.reml_criterion
+        pd.testing.assert_frame_equal(other.conf_int(), fit.conf_int())
+
+
 def test_what_is_not_defined_is_refused() -> None:
     rows = few_sites()
     fit, ml = (laplace.fit(**rows, nodes=9, reml=reml) for reml in (True, False))
