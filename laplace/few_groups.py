@@ -2,13 +2,12 @@
 
 The figures are those of a simulation, tests/reference/few_groups.py: outcomes drawn from the model,
 with a covariate that varies within groups and, from five groups on, one that is constant within
-them; 0/1 outcomes in 30, 100 or 500 rows a group; tau of 0.5, 1 or 2; 300 data sets in each cell;
-9 nodes.
-`COVERED` has how often 95 % intervals held the truth, in per cent of all data sets with so many
-groups whose restricted fit has a maximum: of the coefficient of the column that is constant within groups, and with two and three
-groups of the intercept. The coefficient of the column that varies within groups was covered in 94
-to 96 per cent by z intervals of maximum likelihood and by t intervals of ``reml=True``, with any
-number of groups.
+them; 0/1 outcomes in 30, 100 or 500 rows a group; tau of 0.5, 1 or 2; 300 data sets in each cell; 9
+nodes. `COVERED` has how often 95 % intervals held the truth, in per cent of all data sets with so
+many groups whose restricted fit has a maximum: of the coefficient of the column that is constant
+within groups, and with two and three groups of the intercept. The coefficient of the column that
+varies within groups was covered in 94 to 96 per cent by z intervals of maximum likelihood and by t
+intervals of ``reml=True``, with any number of groups.
 """
 
 from __future__ import annotations
