@@ -385,7 +385,7 @@ class RestrictedSearch(Search):
         problem, basis, nodes = self.problem, self.problem.basis, criterion.nodes
         p = problem.census.p
         slope, curvature = criterion.slope(at), criterion.curvature(at)
-        decrement = -(slope**2) / curvature
+        decrement = -(slope**2) / curvature if curvature < 0.0 else np.nan
         if stop is None and not 0.0 <= decrement <= DECREMENT_ROUNDING:
             stop = Stop.LOST
         ending = Ending.MAXIMUM if stop is None else Ending.STOPPED
@@ -401,8 +401,7 @@ class RestrictedSearch(Search):
             (Step(at.value, decrement),),
             stop,
         )
-        found = Found.of(nodes, maximum, at.tau, Stage.RESTRICTED)
-        found = self._doubted(found)
+        found = self._doubted(Found.of(nodes, maximum, at.tau, Stage.RESTRICTED))
         covariance = np.full((p + 1, p + 1), np.nan)
         covariance[:p, :p] = covariance_of(hessian[:p, :p], basis)
         covariance[p, p] = -1.0 / curvature if curvature < 0.0 else np.nan
