@@ -21,7 +21,7 @@ covariance :math:`(-l_{\beta\beta'})^{-1}`, both at that tau.
 Values of l, its gradient and its Hessian are all that is asked of the rows. The derivative of A in
 :math:`\log\tau` is :math:`l_{\log\tau}` minus half that of the log determinant along the path of
 :math:`\hat\beta_\tau`, whose tangent is :math:`(-l_{\beta\beta'})^{-1} l_{\beta\log\tau}`; it is
-taken by differences of five points on the tangent, which have the same derivative.
+taken by differences of points on the tangent, which have the same derivative.
 
 References
 ----------
@@ -35,6 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,17 +57,25 @@ MANY_GROUPS = 50
 # by 0.8; at twice the distance, by 1 and 16.
 FINE_SPACING = 2.0
 # The ratio of the values of tau at which the criterion is followed.
-RATIO = 1.8
+RATIO = 2.2
 # First factor of tau on the way uphill from a start; it is squared at every step.
 FIRST_FACTOR = 1.1
-# Distance of the points of a derivative in log tau: its error is near 1e-11.
-STEP = 5e-3
-# That of a second derivative, which is only needed for standard errors.
-STEP_OF_SLOPE = 2e-2
 # Of log tau.
 TOLERANCE = 1e-13
-# Five points: weights of a first derivative.
-STENCIL = ((-2.0, 1.0 / 12.0), (-1.0, -2.0 / 3.0), (1.0, 2.0 / 3.0), (2.0, -1.0 / 12.0))
+# Step in log tau of a second derivative, which is only needed for standard errors: to 1e-6.
+STEP_OF_SLOPE = 1e-3
+
+
+class Stencil(NamedTuple):
+    """Points of a first derivative in log tau: a step, and how many steps with which weights."""
+
+    step: float
+    weights: tuple[tuple[float, float], ...]
+
+
+# With an error near 1e-11; and near 1e-4, for a sign or for what is small itself.
+FINE = Stencil(5e-3, ((-2.0, 1 / 12), (-1.0, -2 / 3), (1.0, 2 / 3), (2.0, -1 / 12)))
+ROUGH = Stencil(2e-2, ((-1.0, -0.5), (1.0, 0.5)))
 
 
 class Stop(Enum):
@@ -174,23 +183,19 @@ class Criterion:
         there = maximum.contribution
         return there.value + adjustment(self.problem, there.hessian)
 
-    def slope(self, at: Point) -> float:
+    def slope(self, at: Point, stencil: Stencil = FINE) -> float:
         """Return the derivative of the criterion in log tau."""
-        return float(at.whole.gradient[-1]) + self.slope_of_adjustment(at)
 
-    def slope_of_adjustment(self, at: Point) -> float:
-        """Return that of what is added to the log-likelihood."""
-        return along_tangent(
-            at, lambda c, tau: adjustment(self.problem, self.objective.at(c, tau).hessian)
-        )
+        def added(coefficients: Array, tau: float) -> float:
+            return adjustment(self.problem, self.objective.at(coefficients, tau).hessian)
+
+        return float(at.whole.gradient[-1]) + along_tangent(at, added, stencil)
 
     def curvature(self, at: Point) -> float:
         """Return the second derivative of the criterion in log tau; NaN where it is not found."""
-        total = 0.0
-        for steps, weight in STENCIL:
-            there = self.at(at.tau * float(np.exp(steps * STEP_OF_SLOPE)), at)
-            total += weight * (np.nan if there is None else self.slope(there))
-        return total / STEP_OF_SLOPE
+        sides = [self.at(at.tau * float(np.exp(h * STEP_OF_SLOPE)), at) for h in (-1.0, 1.0)]
+        before, after = (np.nan if side is None else self.slope(side) for side in sides)
+        return (after - before) / (2.0 * STEP_OF_SLOPE)
 
     def climb(self, start: Point) -> Point | Stop | None:
         """Return the maximum uphill from a point; None where that leads to tau = 0."""
@@ -260,13 +265,13 @@ def adjustment(problem: Problem, hessian: Array) -> float:
     return -float(np.sum(np.log(diagonal)))
 
 
-def along_tangent(at: Point, function: Callable[[Array, float], float]) -> float:
+def along_tangent(at: Point, function: Callable[[Array, float], float], stencil: Stencil) -> float:
     """Return the derivative of a function of coefficients and tau, along the path of the best."""
     tangent, total = at.tangent, 0.0
-    for steps, weight in STENCIL:
-        step = steps * STEP
+    for steps, weight in stencil.weights:
+        step = steps * stencil.step
         total += weight * function(at.coefficients + step * tangent, at.tau * float(np.exp(step)))
-    return total / STEP
+    return total / stencil.step
 
 
 def least_tau(local: LocalSearch) -> float:
@@ -340,7 +345,7 @@ def judge_restricted(local: LocalSearch, estimate: Estimate, nodes: int | None) 
     here = more(own, coefficients, estimate.tau)
     hessian = own.hessian + here.hessian
     value = own.value + here.value + adjustment(problem, hessian)
-    slopes = np.append(np.zeros(p), along_tangent(at, added))
+    slopes = np.append(np.zeros(p), along_tangent(at, added, ROUGH))
     by_reference = Contribution(
         value,
         estimate.maximised.gradient + here.gradient + slopes,

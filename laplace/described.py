@@ -116,6 +116,10 @@ class Described(Uses):
             return "adjusted profile likelihood for tau (reml)"
         return f"maximum {'' if self._penalty is None else 'penalised '}likelihood"
 
+    def _reason(self) -> str | None:
+        """Say what speaks against the estimate, if something does."""
+        return self.verdict.reason(self._names, "criterion" if self.reml else "log-likelihood")
+
     def _method(self) -> str:
         if self.nodes == 1:
             return "Laplace approximation"
@@ -156,7 +160,7 @@ class Described(Uses):
 
     def _approximation(self) -> str:
         """Return the verdict on the approximation in words."""
-        verdict, reason = self.verdict, self.verdict.reason(self._names)
+        verdict, reason = self.verdict, self._reason()
         if reason is not None:
             return f"DOUBTFUL: {reason}"
         if verdict.exact:

@@ -155,7 +155,7 @@ def fit(
     freedom, and the interval of `tau` is by the profile of the criterion. `Fit.llf` stays the
     log-likelihood, which is not at its maximum, so that AIC, BIC, `Fit.compare` and profile
     intervals of coefficients are not defined; `Fit.test_tau` compares values of the criterion,
-    `Fit.reml_criterion`. With a penalty, or a fixed `tau`, it is refused. `laplace.restricted`
+    `Fit.reml_criterion`. With a penalty, or a fixed `tau`, it is refused. `laplace.criterion`
     says more.
 
     Rows that come sorted by group are read where they are, also from a memory-mapped file, if `y`
@@ -224,7 +224,8 @@ def fit_sites(
     Fit
         `Fit.rounds` says how often the sites were asked. Where there are several, random effects
         and predictions by group are asked of each: ``site.random_effects(fit)``,
-        ``site.predict(fit)``. Profile intervals take hundreds of questions.
+        ``site.predict(fit)``. Profile intervals take hundreds of questions, and so does a fit with
+        ``reml=True``.
 
     Raises
     ------

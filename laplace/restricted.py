@@ -9,13 +9,15 @@ Stage              What it does, and when
 =================  ================================================================================
 likelihood         Always: the search of `laplace.search`, which refuses what has no maximum, and
                    says how many nodes its maximum needs.
-near               Beyond ``few_rows`` rows in at least ``MANY_GROUPS`` = 50 groups, where that
-                   search left no doubt: from its tau uphill.
+near               Beyond ``few_rows`` rows, where that search left no doubt, from its tau uphill:
+                   in at least ``MANY_GROUPS`` = 50 groups; or where every group has both outcomes
+                   and tells enough of its intercept, and none much more than another.
 restricted         Otherwise: the criterion is followed over values of tau from where it is linear
                    in tau squared to ``walk_to``, by a rule with many nodes where groups tell
-                   little; and the rule that was asked for looks for its maximum from each found.
-                   Where no more groups have both outcomes than X has columns, the criterion may be
-                   highest as tau grows: then there is no estimate.
+                   little, and as far as this can be trusted; and the rule that was asked for looks
+                   for its maximum from each found.
+                   Where no more groups have both outcomes than columns are constant within
+                   groups, the criterion may be highest as tau grows: then there is no estimate.
 verdict            Always: what a reference rule says of the estimate, as of a maximum of the
                    likelihood: the criterion by that rule takes the place of the log-likelihood.
 more nodes         With ``nodes="auto"``: as in `laplace.search`.
@@ -34,9 +36,9 @@ from numpy.typing import NDArray
 from laplace.basis import with_log_tau
 from laplace.contribution import Contribution
 from laplace.criterion import (
-    FINE_SPACING,
     MANY_GROUPS,
     RATIO,
+    ROUGH,
     Criterion,
     Point,
     Stop,
@@ -52,12 +54,14 @@ from laplace.objective import Problem
 from laplace.profile import Piece, joined
 from laplace.search import Candidate, Result, Search
 from laplace.strategy import STRATEGY
-from laplace.verdict import FurtherMaximum, judge, reference_nodes, spacing
+from laplace.verdict import SPACING_LIMIT, FurtherMaximum, judge, reference_nodes, spacing
 
 # Of the coefficients, where only the sign of a derivative is wanted.
 ROUGHLY = 1e-8
 # Where all is decided by a limit as tau grows, the criterion is followed with so many nodes.
 MOST_NODES = 199
+# And to where its derivative, too, is right: see `laplace.criterion.FINE_SPACING`.
+LIMIT_SPACING = 1.5
 # Two values of log tau nearer than this are the same maximum.
 SAME = 1e-4
 
@@ -99,6 +103,16 @@ class RestrictedResult(Result):
             end is infinite where the criterion does not fall to the cut, and NaN where it could not
             be followed.
         """
+        if alpha not in self._intervals:
+            self._intervals[alpha] = self._interval(alpha)
+        return self._intervals[alpha]
+
+    @cached_property
+    def _intervals(self) -> dict[float, list[Piece]]:
+        """What was asked for already, by alpha: each takes a hundred evaluations or so."""
+        return {}
+
+    def _interval(self, alpha: float) -> list[Piece]:
         found = self.candidate.found
         if np.all(np.isnan(self.candidate.estimate.standard_errors)) or not found.converged:
             return [(np.nan, np.nan)]
@@ -106,16 +120,28 @@ class RestrictedResult(Result):
             return [(0.0, np.inf)]
         level = self.criterion - 0.5 * float(special().chdtri(1, alpha))
         criterion = Criterion(self.local, found.nodes)
+        estimate = self.candidate.estimate
+        here = Point(
+            found.tau,
+            estimate.problem.basis.forward(estimate.beta),
+            estimate.likelihood,
+            self.criterion,
+        )
+        tops = [here] if found.tau > 0.0 else []
+        tops += [
+            top
+            for other in self.others
+            if other.tau > 0.0 and (top := criterion.at(other.tau, None)) is not None
+        ]
         zero_is_in = self.at_zero >= level
         pieces = []
         if zero_is_in:
             first = criterion.at(least_tau(self.local), None)
             pieces.append((0.0, np.nan if first is None else end_of(criterion, first, 1.0, level)))
-        for tau in (found.tau, *(other.tau for other in self.others)):
-            there = criterion.at(tau, None) if tau > 0.0 else None
-            if there is not None and there.value > level:
-                lower = end_of(criterion, there, -1.0, level)
-                upper = end_of(criterion, there, 1.0, level)
+        for top in tops:
+            if top.value > level:
+                lower = end_of(criterion, top, -1.0, level)
+                upper = end_of(criterion, top, 1.0, level)
                 pieces.append((lower, upper))
         return joined(pieces)
 
@@ -224,12 +250,12 @@ class RestrictedSearch(Search):
     def _walked(self, likelihood: Result, nodes: int) -> Walked:
         """Return points from which the maxima of the criterion are uphill."""
         census, best = self.problem.census, likelihood.candidate
+        many = census.m >= MANY_GROUPS and likelihood.compared[0].found.stage is Stage.NEAR
         near = (
             census.n > self.strategy.few_rows
-            and census.m >= MANY_GROUPS
+            and (many or (self._every_group_tells and not self._unequal()))
             and best.found.converged
             and best.found.tau > 0.0
-            and likelihood.compared[0].found.stage is Stage.NEAR
             and not likelihood.others
             and not best.verdict.is_doubtful
         )
@@ -237,29 +263,30 @@ class RestrictedSearch(Search):
             start = Criterion(self.local, nodes).at(best.found.tau, None)
             if start is not None:
                 return Walked([start], None, False)
-        if census.mixed_groups <= census.p:
+        if self._every_group_tells:
+            return self._over_tau(max(nodes, self.strategy.rule_for_unequal), TAU_LIMIT)
+        if census.mixed_groups <= np.sum(self.between):
             return self._with_limit(max(nodes, MOST_NODES))
-        return self._over_tau(max(nodes, self._rule_of_walk()), TAU_LIMIT)
+        nodes = max(nodes, self._reference_rule())
+        few = census.m < MANY_GROUPS and census.mixed_groups < census.m
+        return self._over_tau(nodes, SPACING_LIMIT / spacing(1.0, nodes) if few else TAU_LIMIT)
 
-    def _rule_of_walk(self) -> int:
-        """Return the number of nodes by which the criterion is followed over tau."""
+    @property
+    def _every_group_tells(self) -> bool:
+        """Whether every group has both outcomes, and tells enough of its intercept."""
         signs = self.local.signs()
-        every_group_tells = (
-            signs.mixed_groups == self.problem.census.m
-            and signs.least >= self.strategy.enough_information
-        )
-        return self.strategy.rule_for_unequal if every_group_tells else self._reference_rule()
+        every = signs.mixed_groups == self.problem.census.m
+        return every and signs.least >= self.strategy.enough_information
 
     def _with_limit(self, nodes: int) -> Walked:
         """Follow the criterion where it need not fall as tau grows, but may near a limit.
 
-        As tau grows, the log-likelihood falls by log tau for every group with both outcomes; half
-        the log determinant rises by log tau for every column that is constant within groups, and
-        for others where each of these groups is separated by them. Where all of it cancels, the
-        criterion nears a limit as one over tau falls, so that its slope is what is left. The last
-        value of tau is one where the nodes are near enough to each other.
+        As tau grows, the log-likelihood falls by log tau for every group with both outcomes, and
+        half the log determinant rises by log tau for every column that is constant within groups.
+        Where these cancel, the criterion nears a limit as one over tau falls, so that its slope is
+        what is left. The last value of tau is one where the nodes are near enough to each other.
         """
-        walked = self._over_tau(nodes, FINE_SPACING / spacing(1.0, nodes))
+        walked = self._over_tau(nodes, LIMIT_SPACING / spacing(1.0, nodes))
         last = walked.last
         if last is not None:
             limit = last.value + Criterion(self.local, nodes).slope(last)
@@ -272,16 +299,18 @@ class RestrictedSearch(Search):
         """Follow the criterion from a small tau to a large one."""
         criterion = Criterion(self.local, nodes)
         tau, at = least_tau(self.local), None
+        steps = np.ceil(np.log(limit / tau) / np.log(RATIO))
+        ratio = float((limit / tau) ** (1.0 / max(steps, 1.0)))
         stations: list[tuple[Point, float]] = []
-        while tau <= limit:
+        while tau < limit * np.sqrt(ratio):
             there = criterion.at(tau, at, ROUGHLY)
-            slope = np.nan if there is None else criterion.slope(there)
+            slope = np.nan if there is None else criterion.slope(there, ROUGH)
             if there is not None and np.isfinite(slope):
                 at = there
                 stations.append((there, slope))
                 if tau > self.strategy.walk_to and stations[-1][1] <= 0.0:
                     break
-            tau *= RATIO
+            tau *= ratio
         if not stations:
             return Walked([], None, True)
         starts = [
@@ -356,7 +385,7 @@ class RestrictedSearch(Search):
         problem, basis, nodes = self.problem, self.problem.basis, criterion.nodes
         p = problem.census.p
         slope, curvature = criterion.slope(at), criterion.curvature(at)
-        decrement = -(slope**2) / curvature
+        decrement = -(slope**2) / curvature if curvature < 0.0 else np.nan
         if stop is None and not 0.0 <= decrement <= DECREMENT_ROUNDING:
             stop = Stop.LOST
         ending = Ending.MAXIMUM if stop is None else Ending.STOPPED
@@ -372,8 +401,7 @@ class RestrictedSearch(Search):
             (Step(at.value, decrement),),
             stop,
         )
-        found = Found.of(nodes, maximum, at.tau, Stage.RESTRICTED)
-        found = self._doubted(found)
+        found = self._doubted(Found.of(nodes, maximum, at.tau, Stage.RESTRICTED))
         covariance = np.full((p + 1, p + 1), np.nan)
         covariance[:p, :p] = covariance_of(hessian[:p, :p], basis)
         covariance[p, p] = -1.0 / curvature if curvature < 0.0 else np.nan

@@ -39,7 +39,7 @@ class Fit(Described):
     Standard errors come from the observed information. On the boundary, where `boundary` is true,
     that is the information of the model without random intercepts: they are right if tau is zero,
     and say nothing of the chance that it is not, which `conf_int(method="profile")` and `test_tau`
-    do. With a penalty, see `fit`.
+    do. With a penalty, or ``reml=True``, see `fit`.
 
     Attributes
     ----------
@@ -71,7 +71,8 @@ class Fit(Described):
     stages : tuple of str
         The stages of the search that were used, in their order, as `laplace.search` names them.
     other_maxima : tuple
-        Further maxima of the likelihood by the reference rule, which are lower: `tau` and `value`.
+        Further maxima of the likelihood by the reference rule, which are lower: `tau` and `value`;
+        with ``reml=True``, of the criterion by the rule of the fit.
     """
 
     nodes: int
@@ -143,8 +144,8 @@ class Fit(Described):
         """The maxima that were compared, a row each in the order in which they were found.
 
         Columns are the stage, the number of nodes, tau, whether it converged, the log-likelihood
-        (with the penalty, if there is one), and by how much the reference rule puts it below the
-        one that was returned.
+        (with the penalty, if there is one; the criterion, with ``reml=True``), and by how much the
+        reference rule puts it below the one that was returned.
         """
         return self._result.table()
 
@@ -457,7 +458,7 @@ class Fit(Described):
         off by more than a quarter; where that rule has no maximum near; or where it knows a better
         maximum elsewhere, or at tau = 0.
         """
-        reason = self.verdict.reason(self._names)
+        reason = self._reason()
         if reason is None:
             return None
         automatic = self._result.rules == STRATEGY.rules

@@ -173,25 +173,27 @@ class Verdict:
             or self.lower_by > GAIN_LIMIT
         )
 
-    def reason(self, names: list[str]) -> str | None:
+    def reason(self, names: list[str], maximised: str = "log-likelihood") -> str | None:
         """Say what speaks against the estimate, the gravest first; None where nothing does.
 
         Parameters
         ----------
         names : list of str
             Of the parameters.
+        maximised : str
+            Of what the estimate is a maximum.
         """
         if not self.is_doubtful:
             return None
         by = f"by {self.nodes} nodes, "
         if self.elsewhere is not None and self.lower_by > GAIN_LIMIT:
             return (
-                f"by {self.elsewhere.nodes} nodes, the log-likelihood has a maximum at "
+                f"by {self.elsewhere.nodes} nodes, the {maximised} has a maximum at "
                 f"tau={self.elsewhere.tau:.3g} that is higher by {self.lower_by:.2g}"
             )
         if self.below_zero > 0.0:
             return (
-                f"{by}the log-likelihood is higher by {self.below_zero:.2g} without random "
+                f"{by}the {maximised} is higher by {self.below_zero:.2g} without random "
                 "intercepts, at tau=0"
             )
         if not self.has_maximum:
@@ -205,7 +207,7 @@ class Verdict:
             most = names[int(np.argmax(np.abs(self.shift)))]
             return f"{by}{most} is predicted to move by {self.largest_shift:.2g} standard errors"
         if self.gain > GAIN_LIMIT or not self.is_known:
-            return f"{by}the log-likelihood is predicted to rise by {self.gain:.2g}"
+            return f"{by}the {maximised} is predicted to rise by {self.gain:.2g}"
         k = int(np.nanargmax(np.abs(np.log(self.ratio))))
         return (
             f"the standard error of {names[k]} is {self.ratio[k]:.2g} times that by {self.nodes} "
