@@ -328,7 +328,10 @@ def attempt(loopback: Loopback) -> None:
     loopback.begin("--nodes", 1, "--tau", 0.5, "--again")
     loopback.end("south-node")
     loopback.run(patience=20.0)
-    wait_for(lambda: "SiteLostError: 'south'" in loopback.said("link"), "the notice of a lost site")
+    trouble = loopback.folder / files.TROUBLE
+    wait_for(trouble.exists, "the notice of a lost site")
+    if "SiteLostError: 'south'" not in trouble.read_text(encoding="utf-8"):
+        raise RuntimeError(f"another trouble came: {trouble.read_text(encoding='utf-8')}")
     print("A node that went away was noticed.")
     loopback.start_node("south", loopback.node_ports[1])
     loopback.run()

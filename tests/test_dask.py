@@ -264,6 +264,21 @@ def test_a_worker_that_dies_and_partitions_that_are_made_again(tmp_path: Path) -
     assert distance(expected, together) < 1e-6  # the search of many rows stops at 1e-7
 
 
+def test_of_many_groups_some_are_taken_for_the_verdict(client: Client) -> None:
+    """They are others than those of a single place, and say the same."""
+    rng = np.random.default_rng(4)
+    groups = np.repeat(np.arange(6000), 6)
+    x = rng.normal(size=len(groups))
+    y = rng.random(len(groups)) < 1 / (1 + np.exp(-(x - 0.5 + rng.normal(size=6000)[groups])))
+    data = pd.DataFrame({"y": y, "x": x, "one": 1.0, "ward": groups})
+    parts = delayed(parts_of(Study(data, "", "ward"), 4))
+    fit = partitions.fit(parts, "y", ["one", "x"], "ward", nodes=3, client=client)
+    together = laplace.fit(y, data[["one", "x"]], groups, nodes=3)
+    assert distance(fit, together) < 1e-9
+    np.testing.assert_allclose(fit.verdict.shift, together.verdict.shift, rtol=0.1, atol=0.01)
+    np.testing.assert_allclose(fit.verdict.ratio, together.verdict.ratio, rtol=0.01)
+
+
 def test_each_round_has_a_line(client: Client, caplog) -> None:
     of = study("cbpp")
     caplog.set_level(logging.INFO, logger="laplace.engines.dask")

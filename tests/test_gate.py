@@ -378,6 +378,26 @@ def test_attack_the_difference_that_a_dropped_row_makes(tmp_path: Path) -> None:
         assert ask(gates["north"], AskCensus(ALL, "")) is not None
 
 
+def test_another_manifest_of_the_same_rows_has_the_same_budget(tmp_path: Path) -> None:
+    """A further study is no new budget, and no question of it is taken for one of the first."""
+    of = study("toenail")
+    path = written(tmp_path, of, ["north"])
+    with opened(path) as gates:
+        for k in range(3):
+            question = AskAt(ALL, np.full(4, 0.1 * k), 1.0, 1)
+            assert ask(gates["north"], question) is not None
+        assert ask(gates["north"], AskCensus(ALL, "")).gram.shape == (4, 4)
+        sent = gates["north"]._past.numbers
+    text = (tmp_path / "manifest.toml").read_text().replace("treatment * month", "treatment")
+    (tmp_path / "manifest.toml").write_text(text)
+    with opened(path) as gates:
+        assert gates["north"]._past.numbers == sent > 0
+        assert gates["north"]._past.answered == set()
+        assert ask(gates["north"], AskCensus(ALL, ""), run="second").gram.shape == (2, 2)
+        assert ask(gates["north"], AskAt(ALL, np.zeros(2), 1.0, 1), run="second") is not None
+        assert gates["north"]._past.numbers > sent
+
+
 def test_attack_questions_about_some_of_the_rows(one: gate.Gate) -> None:
     for view in (View(every=2), View(rows=3), View(every=294)):
         assert ask(one, AskCensus(view, "")) is None
@@ -507,6 +527,7 @@ def test_attack_text_where_numbers_belong(one: gate.Gate) -> None:
         json.dumps({**good, "number": -1}),
         json.dumps({**good, "number": "1"}),
         json.dumps({**good, "study": 7}),
+        json.dumps({**good, "run": "x" * 10_000}),
     ):
         assert json.loads(one.answer(text))["answer"] is None, text[:100]
         assert refused_by(one, "letter")

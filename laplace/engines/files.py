@@ -178,7 +178,7 @@ class Folder:
 
 def keep_result(folder: Folder, fit: Fit, run: Run) -> None:
     """Write down the result of a run in its folder."""
-    write(folder.path / RESULT, json.dumps(result_of(fit, run), indent=2))
+    write(folder.path / RESULT, json.dumps(result_of(fit, run), indent=2) + "\n")
 
 
 def _is_whole(text: str) -> bool:
@@ -269,12 +269,21 @@ def _answer(given: argparse.Namespace) -> int:
     if not given.site or not given.gate:
         raise ValueError("answer needs --site and --gate")
     folder, count = Folder(given.folder), 0
+    silent = False
     while True:
-        count += folder.answer(given.site, given.gate)
+        try:
+            count += folder.answer(given.site, given.gate)
+            silent = False
+        except ConnectionError as error:
+            if not given.watch:
+                raise
+            if not silent:  # said once; the gate may be opened again at any time
+                print(f"{error}; the question waits", file=sys.stderr, flush=True)
+            silent = True
         if not given.watch:
             print(f"{count} questions were answered.")
             return 0
-        time.sleep(PAUSE)
+        time.sleep(PAUSE if not silent else 1.0)
 
 
 OPTIONS = ("nodes", "tau", "penalty", "strength", "starts")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,10 @@ def fit(grid: Any, folder: str | Path, keys: str | None = None, patience: float 
         open_letters = {
             site: text for site, text in asked.items() if place.answered(number, site) is None
         }
-        for site, text in nodes.exchange(open_letters).items():
-            write(place.path / ANSWERS / name_of(number, site), text)
+        nodes.exchange(
+            open_letters,
+            lambda site, text: write(place.path / ANSWERS / name_of(number, site), text),
+        )
         if open_letters:
             LOG.info("question %d: %.1f s", number, time.monotonic() - began)
         return {site: place.answered(number, site) or "" for site in asked}
@@ -118,8 +120,8 @@ class Nodes:
         self._patience = patience
         self._node: dict[str, int] = {}
 
-    def exchange(self, asked: Mapping[str, str]) -> dict[str, str]:
-        """Send a letter to each site, and return the answers.
+    def exchange(self, asked: Mapping[str, str], keep: Callable[[str, str], None]) -> None:
+        """Send a letter to each site, and keep the answers that come.
 
         Raises
         ------
@@ -127,14 +129,16 @@ class Nodes:
             If a site is not there, or does not answer in time.
         """
         if not asked:
-            return {}
+            return
         if not self._node:
             self._find()
         replies = self._sent("query.letter", {self._node[s]: text for s, text in asked.items()})
-        lost = [site for site in asked if not replies.get(self._node[site])]
+        came = {s: replies[self._node[s]] for s in asked if replies.get(self._node[s])}
+        for site, text in came.items():
+            keep(site, text)
+        lost = [site for site in asked if site not in came]
         if lost:
             raise SiteLostError(lost, "gave no answer; look at the gate and the SuperNode there")
-        return {site: replies[self._node[site]] for site in asked}
 
     def _find(self) -> None:
         until = time.monotonic() + self._patience

@@ -65,7 +65,9 @@ class Gate:
         self.policy = given
         self.manifest = manifest.read(given.manifest)
         manifest.check_package(self.manifest)
-        site = self.manifest.site(table(given.file))
+        frame = table(given.file)
+        site = self.manifest.site(frame)
+        self._frame_digest = _digest_of_rows(frame)
         limits = strictest(given.rules, self.manifest.rules)
         self.rows = rules.Rows(site, self.manifest, limits)
         self._place = Own(site)
@@ -91,7 +93,7 @@ class Gate:
             if entry["kind"] in ("answered", "refused"):
                 self._remember(entry)
         salt, known = self._known_rows(mine)
-        now = _digest_of_rows(self.rows, salt)
+        now = hashlib.blake2b(self._frame_digest, key=salt.encode(), digest_size=32).hexdigest()
         if known not in ("", now):
             raise ValueError(
                 f"the rows of {self.policy.file.name} have changed since they were first asked "
@@ -113,8 +115,11 @@ class Gate:
             self._past.refusals += entry["rule"] not in UNCOUNTED
         else:
             question = from_json(entry["question"])
-            answer = letters.content_of(entry["answer"])[1]
-            self._past.add(entry["question"], question, answer)
+            letter, answer = letters.content_of(entry["answer"])
+            if letter["manifest"] == self.manifest.digest:
+                self._past.add(entry["question"], question, answer)
+            else:  # of another study of the same rows: the numbers that were sent still count
+                self._past.numbers += rules.numbers_of(answer)
         if entry["run"]:
             place = entry["run"], entry["place"]
             self._letters[place] = entry["of"], entry["answer"]
@@ -250,13 +255,11 @@ def _nobody() -> dict[str, Any]:
     return {"study": "", "manifest": "", "run": "", "number": 1, "site": ""}
 
 
-def _digest_of_rows(rows: rules.Rows, salt: str) -> str:
-    """Return a salted digest of all rows, in their order within groups."""
-    data = rows.site.data
-    digest = hashlib.blake2b(key=salt.encode(), digest_size=32)
-    for part in (data.y, data.X, data.offset, data.trials, data.plan.starts):
-        digest.update(np.ascontiguousarray(part).tobytes())
-    return digest.hexdigest()
+def _digest_of_rows(frame: pd.DataFrame) -> bytes:
+    """Return a digest of all rows and columns of a file; it stays in this process."""
+    digest = hashlib.blake2b("\0".join(map(str, frame.columns)).encode())
+    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return digest.digest()
 
 
 def table(path: Path) -> pd.DataFrame:

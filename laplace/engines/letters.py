@@ -21,6 +21,7 @@ PARTS = {
 }
 # No question and no answer that a fit needs comes near this.
 LONGEST = 16_000_000
+LONGEST_NAME = 200
 WRONG = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
 
 
@@ -92,6 +93,8 @@ def read(text: str, kind: str, key: bytes) -> tuple[dict[str, Any], Any]:
         texts = PARTS[kind] - {"number", "question", "answer"}
         if not all(isinstance(letter[name], str) for name in texts):
             raise LetterError("the letter has something else where texts belong")
+        if any(len(letter[name]) > LONGEST_NAME for name in texts):
+            raise LetterError(f"the letter has a name of more than {LONGEST_NAME} characters")
         if type(letter["number"]) is not int or letter["number"] < 1:
             raise LetterError("the number of the letter has to be a whole number above zero")
         if not hmac.compare_digest(_seal(letter, key).encode(), letter["seal"].encode()):

@@ -21,7 +21,7 @@ class Own:
 
     Parameters
     ----------
-    site : Site
+    site : laplace.Site
         The rows.
     """
 

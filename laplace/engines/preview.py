@@ -53,7 +53,8 @@ def preview(rows: Rows, policy: Policy, answered: int, sent: float) -> str:
     ]
     if binary:
         parts.append(
-            f"   {pairs} of these numbers are your one-way and two-way counts, of "
+            f"   {pairs} of these numbers {'are' if pairs > 1 else 'is'} your one-way and two-way "
+            f"counts, of "
             f"{', '.join(binary)}: how many rows have each level, and each pair of levels. With "
             "the answers below, they are counts by outcome, too."
         )

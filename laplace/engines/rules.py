@@ -71,7 +71,7 @@ class Rows:
 
     Attributes
     ----------
-    site : Site
+    site : laplace.Site
         The rows.
     manifest : Manifest
         What was agreed on.

@@ -40,9 +40,10 @@ def what_leaves(stays: int, sent: Mapping[str, int]) -> Figure:
     left, low = 1.35 * side, side
     for name, count in sent.items():
         edge = np.sqrt(count)
-        low -= max(edge, 0.24 * side)
+        low -= max(edge, 0.2 * side)
         ax.add_patch(Rectangle((left, low), edge, edge, color=COLOURS["laplace"], linewidth=0))
         ax.text(left + 0.45 * side, low + edge / 2, f"{name}: {count:,}", va="center")
+        low -= 0.08 * side
     ax.annotate(
         "",
         (left - 0.04 * side, side / 2),
