@@ -8,9 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
+from laplace.answers import Census
 from laplace.arguments import Array, listed, quoted, shown
 from laplace.matrices import diagonals, factors
-from laplace.questions import ALL, Census, View
+from laplace.questions import ALL, View
 from laplace.sites import Sites
 
 # A column is called a combination of others when this little of its length is its own.

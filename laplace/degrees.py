@@ -18,9 +18,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from laplace.answers import Census
 from laplace.arguments import Array, quoted
 from laplace.later import special
-from laplace.questions import Census
 
 BETWEEN, WITHIN = "m - q", "n - m - (p - q)"
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from laplace.answers import Direction
 from laplace.arguments import Array
-from laplace.questions import Direction
 
 # A margin, or a weight, is zero below this part of the largest: the tolerance of the linear
 # programming solver.

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from laplace.answers import Census
 from laplace.arguments import column_names
 from laplace.families import BERNOULLI, Bernoulli, read_only
 from laplace.grouped import LARGEST_SQUARES, LEAST_SQUARE, Columns, GroupedData
 from laplace.matrices import diagonals
 from laplace.plan import Plan, compiled
-from laplace.questions import Census
 from laplace.site import Site
 from laplace.stack import Stack
 

@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from laplace import questions
+from laplace import answers, questions
 from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution
 from laplace.starts import AskStart, Start
@@ -19,17 +19,17 @@ RECORDS: dict[str, type] = {
     record.__name__: record
     for record in (
         questions.View,
-        questions.Census,
-        questions.Triangle,
-        questions.Moments,
+        answers.Census,
+        answers.Triangle,
+        answers.Moments,
         AtZero,
         Contribution,
-        questions.Margins,
-        questions.Direction,
-        questions.Jeffreys,
-        questions.Digests,
-        questions.Sketch,
-        questions.Variation,
+        answers.Margins,
+        answers.Direction,
+        answers.Jeffreys,
+        answers.Digests,
+        answers.Sketch,
+        answers.Variation,
         Start,
         AskStart,
         *get_args(questions.Question),

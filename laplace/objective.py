@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from laplace import penalties
+from laplace.answers import Census
 from laplace.arguments import Array
 from laplace.basis import Basis, orthogonal, with_log_tau
 from laplace.contribution import AtZero, Contribution
 from laplace.families import Bernoulli, Family, Poisson, of_one_trial
 from laplace.penalties import Penalty
-from laplace.questions import ALL, Census, View
+from laplace.questions import ALL, View
 from laplace.sites import Sites
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from laplace.answers import Census
 from laplace.arguments import Array
 from laplace.contribution import Contribution
 from laplace.degrees import degrees_of_freedom, pvalue
@@ -14,7 +15,6 @@ from laplace.estimate import Estimate
 from laplace.later import special
 from laplace.objective import Problem
 from laplace.penalties import Penalty
-from laplace.questions import Census
 from laplace.restricted import RestrictedResult
 
 

@@ -45,10 +45,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from laplace.answers import Census
 from laplace.arguments import Array, number
 from laplace.contribution import Contribution
 from laplace.families import Poisson
-from laplace.questions import Census, View
+from laplace.questions import View
 from laplace.sites import Sites
 
 NAMES = ("ridge", "soft")

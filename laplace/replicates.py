@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from laplace.answers import Census
 from laplace.arguments import Array, whole_number
 from laplace.convoy import Convoy, may_join
 from laplace.fit import Options, fit_quietly
 from laplace.grouped import GroupedData
 from laplace.objective import Problem
-from laplace.questions import Census
 from laplace.residuals import drawn_outcomes
 from laplace.separation import SeparationError
 from laplace.site import Site

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from laplace.answers import Direction
 from laplace.arguments import Array, cut, listed, quoted
 from laplace.contribution import COEFFICIENTS, AtZero, Contribution
 from laplace.families import Bernoulli, Poisson
 from laplace.newton import maximise
 from laplace.objective import Problem, all_the_same
-from laplace.questions import Direction
 
 # A margin, or a weight, below this part of the largest is zero.
 MARGIN_TOLERANCE = 1e-7

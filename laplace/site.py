@@ -11,6 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from laplace.answers import (
+    Census,
+    Digests,
+    Direction,
+    Jeffreys,
+    Margins,
+    Moments,
+    Sketch,
+    Triangle,
+    Variation,
+)
 from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution
 from laplace.design import Design, Rows, read
@@ -20,20 +31,7 @@ from laplace.frames import calling
 from laplace.grouped import ROWS_AT_A_TIME, GroupedData
 from laplace.later import linalg
 from laplace.likelihood import Likelihood, without_random_intercepts
-from laplace.questions import (
-    ALL,
-    Census,
-    Digests,
-    Direction,
-    Jeffreys,
-    Margins,
-    Moments,
-    Question,
-    Sketch,
-    Triangle,
-    Variation,
-    View,
-)
+from laplace.questions import ALL, Question, View
 
 # A digest has so many bytes: two of a million different ones are the same with probability 3e-8.
 DIGEST_BYTES = 8
@@ -190,7 +188,7 @@ class Site:
     # what has no parameters ---------------------------------------------------------------------
 
     def census(self, view: View = ALL, key: str = "") -> Census:
-        """Count the rows and sum their columns; see `laplace.questions.Census`."""
+        """Count the rows and sum their columns; see `laplace.answers.Census`."""
         data = self._data(view)
         unit, squares = data.column_sizes
         design = self.design

@@ -12,6 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from laplace.answers import (
+    Census,
+    Digests,
+    Direction,
+    Jeffreys,
+    Margins,
+    Moments,
+    Sketch,
+    Triangle,
+    Variation,
+)
 from laplace.arguments import Array, quoted
 from laplace.contribution import AtZero, Contribution
 from laplace.questions import (
@@ -27,15 +38,6 @@ from laplace.questions import (
     AskTriangle,
     AskVariation,
     AskWithout,
-    Census,
-    Digests,
-    Direction,
-    Jeffreys,
-    Margins,
-    Moments,
-    Sketch,
-    Triangle,
-    Variation,
     View,
 )
 from laplace.starts import AskStart, Start

@@ -20,7 +20,8 @@ from test_random_designs import random_rows
 import laplace
 from compendium import datasets
 from compendium.simulate import published_setting
-from laplace.questions import AskAt, Census, View
+from laplace.answers import Census
+from laplace.questions import AskAt, View
 from laplace.sites import Sites
 
 PLACES = (2, 3, 10, 50)

@@ -21,7 +21,7 @@ FLOORS = {
     "base": ["later", "arguments", "tables", "matrices", "contribution"],
     "mathematics": ["families", "nodes"],
     "textbook": ["derivatives", "quadrature"],
-    "seam": ["questions", "starts", "messages", "sites"],
+    "seam": ["answers", "questions", "starts", "messages", "sites"],
     "engine": [
         *("kernels", "plan", "grouped", "likelihood"),
         *(

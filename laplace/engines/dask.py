@@ -20,6 +20,7 @@ from operator import add
 from pathlib import Path
 from typing import Any, NoReturn
 
+from laplace.answers import Census
 from laplace.arguments import quoted
 from laplace.contribution import Contribution
 from laplace.design import named_columns
@@ -43,7 +44,13 @@ from laplace.engines.recipes import (
 )
 from laplace.fit import AUTO, fit_sites
 from laplace.newton import newton_step
-from laplace.questions import ALL, AskAt, AskCensus, AskWithout, Census, View
+from laplace.questions import (
+    ALL,
+    AskAt,
+    AskCensus,
+    AskWithout,
+    View,
+)
 from laplace.result import Fit
 from laplace.sites import Sites, check_agreement
 
