@@ -823,6 +823,23 @@ def test_nothing_is_answered_before_somebody_agreed(tmp_path: Path) -> None:
         assert not gates["north"].approved
 
 
+def test_a_gate_closes_after_refusals_until_somebody_has_looked(tmp_path: Path) -> None:
+    path = written(tmp_path, study("toenail"), ["north"])
+    question = AskAt(ALL, np.zeros(4), 1.0, 1)
+    with opened(path) as gates:
+        for _ in range(Thresholds().most_refusals):
+            assert ask(gates["north"], AskAt(ALL, np.full(4, 99.0), 1.0, 1)) is None
+        assert ask(gates["north"], question) is None
+        assert refused_by(gates["north"], "most_refusals")
+    with opened(path) as gates:  # it stays closed when it is started again
+        assert ask(gates["north"], question) is None
+        assert "look at the log, and approve again" in last(gates["north"])["why"]
+        gates["north"].approve()
+        assert ask(gates["north"], question) is not None
+    with opened(path) as gates:
+        assert ask(gates["north"], question, run="next") is not None
+
+
 def test_each_question_is_agreed_to_where_the_policy_says_so(tmp_path: Path) -> None:
     path = written(tmp_path, study("toenail"), ["north"], policy_lines='approve = "each"')
     said: list[str] = []
