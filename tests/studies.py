@@ -15,7 +15,7 @@ import pandas as pd
 import laplace
 from compendium import datasets
 from compendium.simulate import published_setting, two_sites
-from laplace.engines import asking, gate, manifest, policy
+from laplace.engines import asking, gate, letters, manifest, policy
 
 SITES = ("north", "south", "east", "west", "centre")
 
@@ -82,6 +82,16 @@ def study(name: str) -> Study:
     return Study(data, f"y ~ 0 + {' + '.join(columns)}", "hospital")
 
 
+def with_cell(count: int) -> Study:
+    """Rows where two binary columns are both 1 in so many rows."""
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"smokes": np.arange(300) < 60, "rare": np.zeros(300, bool)}).astype(int)
+    data.loc[: count - 1, "rare"] = 1
+    data.loc[200:219, "rare"] = 1
+    data = data.assign(y=rng.integers(0, 2, 300), ward=np.arange(300) // 30)
+    return Study(data, "y ~ smokes + rare", "ward")
+
+
 def written(
     folder: Path,
     of: Study,
@@ -142,3 +152,42 @@ def distance(one: laplace.Fit, other: laplace.Fit) -> float:
     """Return the largest relative difference of estimates and standard errors."""
     found = [one.params / other.params, one.bse / other.bse]
     return float(max(np.nanmax(np.abs(ratio.to_numpy() - 1.0)) for ratio in found))
+
+
+def ask(
+    one: gate.Gate,
+    question: Any,
+    number: int | None = None,
+    run: str = "run",
+    **changes: Any,
+) -> Any:
+    """Put a question to a gate by a letter; return the answer, or None where it was refused."""
+    if number is None:
+        number = one._last.get(run, 0) + 1
+    parts = {
+        "study": one.manifest.study,
+        "manifest": one.manifest.digest,
+        "run": run,
+        "number": number,
+        "site": one.policy.site,
+        "question": question,
+        "key": one.policy.key,
+    }
+    text = letters.question_letter(**{**parts, **changes})
+    return letters.read(one.answer(text), letters.ANSWER, one.policy.key)[1]
+
+
+def last(one: gate.Gate) -> dict[str, Any]:
+    return one.log.entries[-1]
+
+
+def refused_by(one: gate.Gate, rule: str) -> bool:
+    """Whether the last entry of the log is a refusal by a rule, said in words."""
+    entry = last(one)
+    return (
+        entry["kind"] == "refused"
+        and entry["rule"] == rule
+        and f"rule {rule!r}" in entry["why"]
+        and "The coordinator learns only that this question was refused." in entry["why"]
+        and len(entry["why"]) < 1000
+    )

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies import SITES, distance, fitted, new_run, opened, study, written
-from test_gate import ask
+from studies import SITES, ask, distance, fitted, new_run, opened, study, written
 from test_places import arrays, at_places
 
 import laplace

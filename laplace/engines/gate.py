@@ -92,6 +92,8 @@ class Gate:
         for entry in mine:
             if entry["kind"] in ("answered", "refused"):
                 self._remember(entry)
+            elif entry["kind"] == "approved":  # somebody has looked
+                self._past.refusals = 0
         salt, known = self._known_rows(mine)
         now = hashlib.blake2b(self._frame_digest, key=salt.encode(), digest_size=32).hexdigest()
         if known not in ("", now):
@@ -143,6 +145,7 @@ class Gate:
     def approve(self) -> None:
         """Write down that somebody at the site agrees to the manifest and the policy."""
         self.log.add("approved", data=self.policy.data, terms=self.terms)
+        self._past.refusals = 0
 
     def preview(self) -> str:
         """Return in words what would be sent."""

@@ -347,7 +347,9 @@ def check(question: Any, text: str, rows: Rows, allowed: tuple[str, ...], past: 
     """
     limits = rows.thresholds
     if past.refusals >= limits.most_refusals:
-        raise by_threshold("most_refusals", limits, "as many were; name the data set anew")
+        raise by_threshold(
+            "most_refusals", limits, "as many were; look at the log, and approve again"
+        )
     check_form(question, rows, allowed)
     if rows.objection is not None:
         raise rows.objection
