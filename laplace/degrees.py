@@ -4,7 +4,8 @@ Of the p columns of X, q are constant within every group, the intercept included
 their coefficients comes from the m groups, so that m - q degrees of freedom are left for them; for
 the other columns, :math:`n - m - (p - q)` are. That is the rule of nlme (Pinheiro and Bates 2000,
 section 2.4.2) with one level of groups. n counts 0/1 outcomes, rows or trials, so that the same
-outcomes have the same intervals however they are put in rows; of counts, it is the number of rows.
+outcomes have the same intervals however they are put in rows; of counts, it is the number of rows,
+or of those that they stand for.
 The rule goes by the columns as they are given: a column that varies a little within groups and much
 between them is one of the others.
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from laplace.answers import Census
 from laplace.arguments import Array, quoted
+from laplace.families import Poisson
 from laplace.later import special
 
 BETWEEN, WITHIN = "m - q", "n - m - (p - q)"
@@ -40,7 +42,8 @@ def degrees_of_freedom(census: Census, between: NDArray[np.bool_]) -> Array:
     ndarray of shape (p,)
     """
     q = int(np.sum(between))
-    degrees = np.where(between, census.m - q, census.trials - census.m - (census.p - q))
+    n = census.nobs if census.family == Poisson.name else census.trials
+    degrees = np.where(between, census.m - q, n - census.m - (census.p - q))
     return np.where(degrees >= 1, degrees, np.nan)
 
 

@@ -36,8 +36,8 @@ from laplace.arguments import (
     row_labels,
     shown,
 )
+from laplace.degrees import quantile
 from laplace.families import Family
-from laplace.later import special
 from laplace.objective import Problem
 from laplace.tables import as_frame
 
@@ -58,6 +58,8 @@ class Rows:
         How a formula made X, where one did.
     covariance : ndarray of shape (p, p) or (p + 1, p + 1)
         Of the coefficients, and of log tau where it was estimated.
+    degrees : ndarray of shape (p,)
+        Degrees of freedom of the t distribution of each coefficient; infinite for normal ones.
     here : callable
         Returns what holds the rows of the fit, or says where they are; takes what needs them.
     """
@@ -67,6 +69,7 @@ class Rows:
     tau: float
     design: Any
     covariance: Array
+    degrees: Array
     here: Callable[[str], Any]
 
 
@@ -113,12 +116,15 @@ class Prediction:
         The means on the scale of the linear predictor.
     se_linear : Series
         Standard errors there.
+    df : Series
+        Degrees of freedom of t; infinite where the distribution is normal.
     """
 
     predicted_mean: pd.Series
     se_mean: pd.Series
     linear: pd.Series
     se_linear: pd.Series
+    df: pd.Series
     _back: Callable[[Array], Array]
 
     def __repr__(self) -> str:
@@ -139,7 +145,7 @@ class Prediction:
         level = number("alpha", alpha)
         if not 0.0 < level < 1.0:
             raise ValueError(f"alpha must be between 0 and 1, got {alpha}; 0.05 gives 95 %")
-        half = -special().ndtri(level / 2.0) * self.se_linear
+        half = quantile(self.df.to_numpy(), level) * self.se_linear
         ends = {"lower": self.linear - half, "upper": self.linear + half}
         return pd.DataFrame({name: self._back(end.to_numpy()) for name, end in ends.items()},
                             index=self.linear.index)  # fmt: skip
@@ -197,8 +203,14 @@ def prediction(source: Rows, asked: Asked) -> Prediction:
         pd.Series(factor * se, index=asked.index, name="mean_se"),
         pd.Series(linear, index=asked.index, name="linear"),
         pd.Series(se, index=asked.index, name="linear_se"),
+        pd.Series(_degrees(source, asked), index=asked.index, name="df"),
         _same if asked.link else family.predicted,
     )
+
+
+def _degrees(source: Rows, asked: Asked) -> Array:
+    """Return the least degrees of freedom of the coefficients that enter, by row."""
+    return np.asarray(np.min(np.where(asked.X != 0.0, source.degrees, np.inf), axis=1))
 
 
 def _same(linear: Array) -> Array:

@@ -120,7 +120,9 @@ class Uses(Parameters):
 
         Those of a group's mean count the uncertainty of its random intercept, too. Those of a
         typical group do not: they are for a random intercept of zero. Where `tau` was fixed, or is
-        estimated at zero, no uncertainty of it is counted.
+        estimated at zero, or with ``reml=True``, no uncertainty of it is counted. With
+        ``reml=True`` intervals are by t, with the least degrees of freedom of the coefficients that
+        enter.
 
         Parameters
         ----------
@@ -143,7 +145,12 @@ class Uses(Parameters):
     def _source(self) -> Rows:
         """Return what predictions are made from."""
         covariance = self._estimate.covariance
-        return Rows(self._problem, self.beta, self.tau, self.design, covariance, self._rows)
+        if self.reml:  # of tau and the coefficients none is defined
+            covariance = self._of_coefficients()
+        degrees = self.df_resid.to_numpy()
+        return Rows(
+            self._problem, self.beta, self.tau, self.design, covariance, degrees, self._rows
+        )
 
     def wald_test(self, r_matrix: Any) -> WaldTest:
         """Test that combinations of the coefficients have given values, together.
@@ -157,14 +164,19 @@ class Uses(Parameters):
         Returns
         -------
         WaldTest
-            With `statistic`, `df` and `pvalue`, by chi-squared.
+            With `statistic`, `df` and `pvalue`, by chi-squared; by F with ``reml=True``.
 
         Raises
         ------
         ValueError
             If the combinations cannot be read, or one follows from others.
         """
-        return wald_test(self.params.iloc[: self._census.p], self._of_coefficients(), r_matrix)
+        return wald_test(
+            self.params.iloc[: self._census.p],
+            self._of_coefficients(),
+            r_matrix,
+            self.df_resid.to_numpy(),
+        )
 
     def wald_test_terms(self) -> pd.DataFrame:
         """Test each term of the formula: that all its coefficients are zero.
@@ -175,11 +187,17 @@ class Uses(Parameters):
         Returns
         -------
         DataFrame
-            `statistic`, `pvalue` and `df_constraint`, a row a term; without the intercept.
+            `statistic`, `pvalue` and `df_constraint`, and `df_denom` with ``reml=True``, a row a
+            term; without the intercept.
         """
         names = list(self._census.names)
         terms = {name: [name] for name in names} if self.design is None else self.design.terms
-        return wald_test_terms(self.params.iloc[: self._census.p], self._of_coefficients(), terms)
+        return wald_test_terms(
+            self.params.iloc[: self._census.p],
+            self._of_coefficients(),
+            terms,
+            self.df_resid.to_numpy(),
+        )
 
     def _of_coefficients(self) -> Array:
         p = self._census.p

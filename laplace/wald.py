@@ -1,7 +1,9 @@
 r"""Wald tests of coefficients: :math:`(R\hat\beta - r)' (R V R')^{-1} (R\hat\beta - r)`.
 
 Under the hypothesis :math:`R\beta = r` the statistic is, for many groups, chi-squared with as many
-degrees of freedom as R has rows; V is the covariance matrix of the estimates.
+degrees of freedom as R has rows; V is the covariance matrix of the estimates. With ``reml=True``
+the statistic over the number k of rows is compared with an F distribution with k degrees of freedom
+and the least of those of the t distributions of the coefficients that enter.
 
 References
 ----------
@@ -34,25 +36,31 @@ class WaldTest:
     Attributes
     ----------
     statistic : float
-        The quadratic form.
+        The quadratic form; with ``reml=True``, over the number of combinations.
     df : int
         Number of combinations that are tested together.
     pvalue : float
-        Probability of a statistic at least as large, under the hypothesis.
+        Probability of a statistic at least as large, under the hypothesis; NaN where no degrees of
+        freedom are left.
+    df_denom : float
+        Degrees of freedom of the denominator of F; infinite where the distribution is chi-squared.
     """
 
     statistic: float
     df: int
     pvalue: float
+    df_denom: float = float("inf")
 
     def __str__(self) -> str:
         p = "p < 0.0001" if self.pvalue < 1e-4 else f"p = {self.pvalue:.4f}"
-        return f"Wald test: chi2 = {self.statistic:.4f}, {p}, by chi2({self.df})"
+        if np.isinf(self.df_denom):
+            return f"Wald test: chi2 = {self.statistic:.4f}, {p}, by chi2({self.df})"
+        return f"Wald test: F = {self.statistic:.4f}, {p}, by F({self.df}, {self.df_denom:g})"
 
     __repr__ = __str__
 
 
-def wald_test(params: pd.Series, covariance: Array, constraints: Any) -> WaldTest:
+def wald_test(params: pd.Series, covariance: Array, constraints: Any, degrees: Array) -> WaldTest:
     """Test that combinations of the coefficients have given values.
 
     Parameters
@@ -63,6 +71,8 @@ def wald_test(params: pd.Series, covariance: Array, constraints: Any) -> WaldTes
         Of the coefficients.
     constraints : str, mapping, array_like of shape (k, p), or matrix and values
         As formulaic's `LinearConstraints` reads them.
+    degrees : ndarray of shape (p,)
+        Degrees of freedom of the t distributions of the coefficients; infinite for normal ones.
 
     Returns
     -------
@@ -85,7 +95,11 @@ def wald_test(params: pd.Series, covariance: Array, constraints: Any) -> WaldTes
     difference = matrix @ params.to_numpy() - values
     spread = matrix @ covariance @ matrix.T
     statistic = float(difference @ np.linalg.solve(spread, difference))
-    return WaldTest(statistic, len(matrix), float(special().chdtrc(len(matrix), statistic)))
+    k, denominator = len(matrix), float(np.min(degrees[np.any(matrix != 0.0, axis=0)]))
+    if np.isinf(denominator):
+        return WaldTest(statistic, k, float(special().chdtrc(k, statistic)))
+    pvalue = float(special().fdtrc(k, denominator, statistic / k))
+    return WaldTest(statistic / k, k, pvalue, denominator)
 
 
 def _read(constraints: Any, names: list[str]) -> tuple[Array, Array]:
@@ -150,7 +164,7 @@ def _split(text: str, mark: str) -> list[str]:
 
 
 def wald_test_terms(
-    params: pd.Series, covariance: Array, terms: Mapping[str, list[str]]
+    params: pd.Series, covariance: Array, terms: Mapping[str, list[str]], degrees: Array
 ) -> pd.DataFrame:
     """Test each term: that all its coefficients are zero.
 
@@ -162,11 +176,13 @@ def wald_test_terms(
         Of the coefficients.
     terms : mapping
         Names of the coefficients by term; one that is an intercept is left out.
+    degrees : ndarray of shape (p,)
+        As in `wald_test`.
 
     Returns
     -------
     DataFrame
-        `statistic`, `pvalue` and `df_constraint`, a row a term.
+        `statistic`, `pvalue` and `df_constraint`, and `df_denom` where F is used, a row a term.
     """
     names = [str(name) for name in params.index]
     rows = {}
@@ -174,8 +190,10 @@ def wald_test_terms(
         if term == "Intercept":
             continue
         matrix = np.eye(len(names))[[names.index(column) for column in columns]]
-        test = wald_test(params, covariance, matrix)
+        test = wald_test(params, covariance, matrix, degrees)
         rows[term] = {"statistic": test.statistic, "pvalue": test.pvalue, "df_constraint": test.df}
+        if not np.isinf(test.df_denom):
+            rows[term]["df_denom"] = test.df_denom
     table = pd.DataFrame.from_dict(rows, orient="index")
     return (
         table.rename_axis("term")

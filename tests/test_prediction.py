@@ -245,3 +245,68 @@ def test_terms_do_not_depend_on_the_coding() -> None:
     assert one.wald_test_terms()["statistic"].iloc[-1] == pytest.approx(
         two.wald_test_terms()["statistic"].iloc[-1], rel=1e-8
     )
+
+
+# Restricted fits ----------------------------------------------------------------------------------
+
+
+RESTRICTED = laplace.fit_formula("incidence / size ~ period + (1 | herd)", CBPP, nodes=1, reml=True)
+
+
+def test_restricted_fits_are_tested_by_t_and_f() -> None:
+    fit = RESTRICTED
+    for k, name in enumerate(fit.params.index[:-1]):
+        test = fit.wald_test(np.eye(4)[k])
+        assert test.df_denom == fit.df_resid[name]
+        assert test.pvalue == pytest.approx(fit.pvalues[name], rel=1e-9)
+    table = fit.wald_test_terms()
+    (row,) = table.to_dict("records")
+    expected = stats.f.sf(row["statistic"], 3, row["df_denom"])
+    assert row["pvalue"] == pytest.approx(expected, rel=1e-9)
+    assert row["df_denom"] == fit.df_resid["period[T.2]"]
+    b, V = fit.params.to_numpy()[1:-1], np.asarray(fit.cov_params())[1:-1, 1:-1]
+    assert row["statistic"] == pytest.approx(b @ np.linalg.inv(V) @ b / 3, rel=1e-10)
+    assert "by F(3, " in str(fit.wald_test(np.eye(4)[1:]))
+
+
+def test_intervals_of_restricted_predictions_are_by_t() -> None:
+    """The least degrees of freedom are those of the intercept, which all rows have."""
+    fit = RESTRICTED
+    for kind in ("typical", "marginal"):
+        found = fit.get_prediction(PERIODS, kind=kind)
+        assert np.all(found.df == fit.df_resid["Intercept"])
+        half = stats.t.ppf(0.975, fit.df_resid["Intercept"]) * found.se_linear
+        ends = stats.logistic.cdf([found.linear - half, found.linear + half])
+        np.testing.assert_allclose(found.conf_int().to_numpy().T, ends, rtol=1e-9)
+    assert np.all(np.isfinite(fit.get_prediction().se_linear))
+    assert np.all(np.isinf(FIT.get_prediction(PERIODS).df))
+
+
+def test_degrees_of_freedom_count_the_rows_that_rows_stand_for() -> None:
+    r = np.random.default_rng(9)
+    g = np.repeat(np.arange(6), 8)
+    X = np.column_stack([np.ones(48), r.normal(size=48)])
+    w = r.integers(1, 4, 48)
+    e = np.repeat(np.arange(48), w)
+    for family, y in (("poisson", r.poisson(2.0, 48)), ("bernoulli", r.integers(0, 2, 48))):
+        fit = laplace.fit(y, X, g, family=family, weights=w, reml=True, nodes=1)
+        written = laplace.fit(y[e], X[e], g[e], family=family, reml=True, nodes=1)
+        np.testing.assert_array_equal(fit.df_resid, written.df_resid)
+        np.testing.assert_allclose(fit.beta, written.beta, rtol=1e-7)
+        assert fit.reml_criterion == pytest.approx(written.reml_criterion, abs=1e-8)
+
+
+def test_a_bootstrap_needs_single_rows_at_the_maximum_of_the_likelihood() -> None:
+    with pytest.raises(ValueError, match="one with reml=True is not"):
+        RESTRICTED.bootstrap(10)
+    with pytest.raises(ValueError, match="bootstrap is for fits without reml=True"):
+        RESTRICTED.test_tau(bootstrap=10)
+    weighted = laplace.fit_formula(
+        "y ~ x + (1 | g)",
+        {"y": [0, 1] * 20, "x": list(range(40)), "g": [k // 8 for k in range(40)]},
+        weights=[1, 2] * 20,
+        nodes=1,
+        tau=1.0,
+    )
+    with pytest.raises(ValueError, match="stand for several by their weights"):
+        weighted.bootstrap(10)
