@@ -24,6 +24,7 @@ from laplace.sites import Sites
 from laplace.stack import Stack
 from tests import hard_designs
 from tests.designs import many_groups
+from tests.later import holds_once_compiled
 
 DESIGNS = [
     laplace.simulate.random_intercepts([12] * 15, [-0.3, 0.6], 1.0, seed=seed) for seed in range(4)
@@ -204,13 +205,23 @@ def test_a_result_does_not_depend_on_its_companions() -> None:
     assert [_bits(fit) for fit in twice] == [together[0], together[1], together[0]]
 
 
-def test_the_same_bits_for_any_number_of_workers_and_parts(monkeypatch) -> None:
+def check_workers() -> None:
+    """Assert that two processes find the same bits as one."""
+    bag = [*_regular(6), *DESIGNS, SEPARATED]
+    once = [_bits(fit) for fit in laplace.fit_many(bag, errors="return")]
+    batch.MOST_DESIGNS_OF_A_PROCESS = 7
+    assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return", workers=2)] == once
+
+
+def test_the_same_bits_for_any_number_of_workers() -> None:
+    holds_once_compiled("test_batch", "check_workers")
+
+
+def test_the_same_bits_for_any_number_of_parts_and_threads(monkeypatch) -> None:
     bag = [*_regular(6), *DESIGNS, SEPARATED]
     once = [_bits(fit) for fit in laplace.fit_many(bag, errors="return")]
     monkeypatch.setattr(batch, "MOST_DESIGNS", 5)
-    monkeypatch.setattr(batch, "MOST_DESIGNS_OF_A_PROCESS", 7)
     assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return")] == once
-    assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return", workers=2)] == once
     # as where the data sets are large: several parts at a time, on threads
     monkeypatch.setattr(parallel, "LARGE", 0)
     monkeypatch.setattr(parallel, "threads", lambda: 3)

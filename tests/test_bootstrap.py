@@ -17,6 +17,7 @@ from laplace import parallel, replicates
 from laplace.bootstrap import Bootstrap
 from laplace.replicates import seeds_of
 from tests.designs import many_groups
+from tests.later import holds_once_compiled
 
 ROWS = laplace.simulate.random_intercepts([15] * 20, [-0.4, 0.7], 0.8, seed=2)
 
@@ -88,24 +89,34 @@ def test_replicates_are_distributed_as_in_a_simulation_of_ones_own() -> None:
         assert stats.ks_2samp(mine[:, k], theirs[:, k]).pvalue > 0.001 / 3
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_same_for_any_number_of_workers_and_replicates(monkeypatch, workers: int) -> None:
+def check_replicates(workers: int = 2) -> None:
+    """Assert that replicates are the same, of more of them and in more processes, too."""
     fit = laplace.fit(*ROWS, nodes=1)
     once = fit.bootstrap(40, seed=3)
-    if workers == 1:
-        monkeypatch.setattr(replicates, "MOST_REPLICATES", 7)
-        monkeypatch.setattr(parallel, "LARGE", 0)
-        monkeypatch.setattr(parallel, "threads", lambda: 2)
     more = fit.bootstrap(60, seed=3, workers=workers)
     np.testing.assert_array_equal(more.params[:40], once.params)
-    assert not np.array_equal(fit.bootstrap(40, seed=4).params, once.params)
-    sequence = np.random.SeedSequence(3)
-    np.testing.assert_array_equal(fit.bootstrap(40, seed=sequence).params, once.params)
-    assert sequence.n_children_spawned == 0
     test = fit.test_tau(bootstrap=20, workers=workers)
     np.testing.assert_array_equal(
         test.simulation.statistics, fit.test_tau(bootstrap=20).simulation.statistics
     )
+
+
+def test_the_same_for_any_number_of_workers() -> None:
+    holds_once_compiled("test_bootstrap", "check_replicates")
+
+
+def test_the_same_for_any_number_of_replicates_and_threads(monkeypatch) -> None:
+    fit = laplace.fit(*ROWS, nodes=1)
+    once = fit.bootstrap(40, seed=3)
+    monkeypatch.setattr(replicates, "MOST_REPLICATES", 7)
+    monkeypatch.setattr(parallel, "LARGE", 0)
+    monkeypatch.setattr(parallel, "threads", lambda: 2)
+    check_replicates(workers=1)
+    np.testing.assert_array_equal(fit.bootstrap(40, seed=3).params, once.params)
+    assert not np.array_equal(fit.bootstrap(40, seed=4).params, once.params)
+    sequence = np.random.SeedSequence(3)
+    np.testing.assert_array_equal(fit.bootstrap(40, seed=sequence).params, once.params)
+    assert sequence.n_children_spawned == 0
 
 
 def _bootstrap_of(values: np.ndarray, estimate: float) -> Bootstrap:
