@@ -74,7 +74,7 @@ def whole_number(
             raise TypeError
         count = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be a whole number{of}, got {value!r}{hint}") from None
+        raise TypeError(f"{name} must be a whole number{of}, got {shown(value)}{hint}") from None
     if minimum is not None and maximum is not None and not minimum <= count <= maximum:
         raise ValueError(f"{name} must be between {minimum} and {maximum}, got {count}")
     if minimum is not None and count < minimum:
@@ -93,11 +93,19 @@ def number(name: str, value: Any, *, minimum: float | None = None) -> float:
             f"{name} must be finite, got a number beyond {np.finfo(float).max:.2g}"
         ) from None
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+        raise TypeError(f"{name} must be a number, got {shown(value)}") from None
     if not np.isfinite(result):
         raise ValueError(f"{name} must be finite, got {result}")
     if minimum is not None and result < minimum:
         raise ValueError(f"{name} must be at least {minimum:g}, got {result:g}")
+    return result
+
+
+def confidence(alpha: Any) -> float:
+    """Return one minus the level of an interval, or say what is wrong with it."""
+    result = number("alpha", alpha)
+    if not 0.0 < result < 1.0:
+        raise ValueError(f"alpha must be between 0 and 1, got {alpha}; 0.05 gives 95 %")
     return result
 
 
@@ -116,7 +124,7 @@ def standard_deviation(name: str, value: Any) -> float:
 def flag(name: str, value: Any) -> bool:
     """Return `value` as True or False, or say that it is neither."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 

@@ -12,10 +12,9 @@ from laplace.answers import Census
 from laplace.arguments import Array, listed, quoted, shown
 from laplace.matrices import diagonals, factors
 from laplace.questions import ALL, View
+from laplace.rank import RANK_TOLERANCE, own_parts
 from laplace.sites import Sites
 
-# A column is called a combination of others when this little of its length is its own.
-RANK_TOLERANCE = 1e-10
 # As long as more than this is its own, X'X tells a basis as well as X does: in squares, a column
 # keeps more than half of its digits.
 OWN_OF_GRAM = 1e-3
@@ -90,9 +89,7 @@ def orthogonal(sites: Sites, census: Census, rows: View) -> Basis:
     if triangle is not None and np.min(np.diag(triangle)) > OWN_OF_GRAM:
         return Basis(triangle * scale / root, rows, computed=False)
     r = sites.triangle(scale, rows)
-    own = np.zeros(census.p)
-    own[: len(r)] = np.abs(np.diag(r))
-    dependent = np.flatnonzero(own < RANK_TOLERANCE)
+    dependent = np.flatnonzero(own_parts(r) < RANK_TOLERANCE)
     if not dependent.size:
         return Basis(r * scale / root, rows, computed=True)
     names = census.names

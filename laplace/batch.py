@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from laplace.arguments import flag
+from laplace.arguments import flag, shown
 from laplace.basis import orthogonal_each
 from laplace.bootstrap import bootstrap, simulated_test
 from laplace.convoy import Convoy, may_join
@@ -95,7 +95,7 @@ def fit_many(
     [-346.5551, -324.1172]
     """
     if errors not in ("raise", "return"):
-        raise ValueError(f"errors must be 'raise' or 'return', got {errors!r}")
+        raise ValueError(f"errors must be 'raise' or 'return', got {shown(errors)}")
     processes = check_workers(workers)
     if not isinstance(designs, Iterable):
         raise TypeError(f"designs must be a list of designs, got {type(designs).__name__}")

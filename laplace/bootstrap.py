@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from laplace.arguments import Array, number, whole_number
+from laplace.arguments import Array, confidence, shown, whole_number
 from laplace.later import special
 from laplace.parallel import check_workers, each_part
 from laplace.ratio import LOWER, LikelihoodRatioTest, Model, Simulation, nested, without_intercepts
@@ -124,12 +124,10 @@ class Bootstrap:
         ValueError
             If `alpha` is not between 0 and 1, or the method is unknown.
         """
-        level = number("alpha", alpha)
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"alpha must be between 0 and 1, got {alpha}; 0.05 gives 95 %")
+        level = confidence(alpha)
         if method not in METHODS:
             names = " or ".join(map(repr, METHODS))
-            raise ValueError(f"method must be {names}, got {method!r}")
+            raise ValueError(f"method must be {names}, got {shown(method)}")
         shares = np.array([level / 2.0, 1.0 - level / 2.0])
         found = self.params.dropna().to_numpy().T
         ends = [

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from laplace.arguments import Array, RowNames, and_more, quoted, shown
+from laplace.rank import RANK_TOLERANCE, own_parts
 
-# A column is a combination of others when this little of its length is its own.
-OWN = 1e-10
 # New rows agree with the combination up to rounding.
 AGREES = 1e-8
 # So many empty cells are named.
@@ -162,12 +161,10 @@ def left_out(
     terms = {cell.term for cell in cells}
     of_terms = [name for term, _, names in spec.structure if str(term) in terms for name in names]
     matrix = X.to_numpy(dtype=float)
-    size = np.sqrt(np.mean(matrix**2, axis=0))
-    scaled = matrix / np.where(size > 0.0, size, 1.0)
-    r = np.asarray(np.linalg.qr(scaled, mode="r"))
-    own = np.zeros(X.shape[1])
-    own[: len(r)] = np.abs(np.diag(r))
-    dependent = own < OWN * np.sqrt(len(X))
+    length = np.linalg.norm(matrix, axis=0)
+    unit = np.where(length > 0.0, length, 1.0)
+    r = np.asarray(np.linalg.qr(matrix / unit, mode="r"))
+    dependent = own_parts(r) < RANK_TOLERANCE
     out = [name for name, bad in zip(X.columns, dependent, strict=True) if bad and name in of_terms]
     if not out:
         return None
@@ -182,5 +179,4 @@ def left_out(
     places = [list(X.columns).index(name) for name in kept]
     gone = [list(X.columns).index(name) for name in out]
     weights = np.linalg.lstsq(r[:, places], r[:, gone], rcond=None)[0]
-    unit = np.where(size > 0.0, size, 1.0)
     return Cells(tuple(out), cells, weights * unit[gone] / unit[places][:, None])

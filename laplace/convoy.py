@@ -26,7 +26,6 @@ from laplace.matrices import diagonals, dot, solved, times
 from laplace.objective import Problem, all_the_same
 from laplace.search import (
     LONGEST_PROBE,
-    Candidate,
     Result,
     nodes_of_walk,
     sees_only,
@@ -154,7 +153,7 @@ class Convoy:
         best, peak = candidates[-1], self._peaks.get(k)
         reference = reference_nodes(best.found.nodes)
         if peak is not None and reference is not None and peak.nodes >= reference:
-            verdict = best.verdict.compared((peak,), self._value_by(peak.nodes, best))
+            verdict = best.verdict.compared((peak,), best.value_by(peak.nodes))
             best = replace(best, verdict=verdict)
         nearly = self.local.nearly[k]
         return Result(
@@ -169,16 +168,6 @@ class Convoy:
     def _walked(self, judged: Judged) -> Mask:
         """Return which the walk has confirmed before: where more nodes lead is not doubted."""
         return np.array([k in self._peaks for k in judged.finds.which.tolist()], bool)
-
-    def _value_by(self, nodes: int, candidate: Candidate) -> float:
-        """Return what a rule has at a candidate, as `laplace.search` does."""
-        found, verdict = candidate.found, candidate.verdict
-        if found.tau == 0.0 or found.nodes == nodes:
-            return found.value
-        if verdict.nodes == nodes:
-            return verdict.value
-        coefficients = found.coefficients(self.local.p)
-        return candidate.estimate.problem.objective(nodes).at(coefficients, found.tau).value
 
     def _confirmed(self, judged: Judged, one_rule: bool) -> list[Judged]:
         """Walk over tau where there is doubt; return what that confirms.

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,7 @@ def read(
     """
     for name, value in (("missing", missing), ("empty_cells", empty_cells)):
         if value not in ("raise", "drop"):
-            raise ValueError(f"{name} must be 'raise' or 'drop', got {value!r}")
+            raise ValueError(f"{name} must be 'raise' or 'drop', got {shown(value)}")
     data = as_frame(data)
     names = [name for name in data.columns if isinstance(name, str)]
     text = parse(formula, names)
@@ -114,7 +114,9 @@ def read(
     keys = keys_of(text, groups, data)
     sides = [text.outcome, *([text.trials] if text.trials else []), *text.offsets]
     sides += [value for value in given.values() if isinstance(value, str)]
-    terms, used, named = _terms(text.right, columns, sides, keys)
+    terms, used, covariates, named = _terms(text.right, columns, sides, keys)
+    factors = expressions(terms)
+    needed = [*sides, *factors]
     check_unique(used, data)
     labels = labels_of(keys, groups, data)
     values = {
@@ -123,16 +125,15 @@ def read(
         if value is not None and not isinstance(value, str)
     }
 
-    absent = _absent(columns, [*sides, *expressions(terms)], used, values)
+    absent = _absent(columns, needed, used, values)
     absent += [(key, data[key].isna().to_numpy()) for key in keys]
     if not keys:
         absent.append(("groups", labels.isna().to_numpy()))
     if missing == "raise":
         check_missing(absent, data.index)
     present = ~np.any([of for _, of in absent], axis=0)
-    computed = [text for text in (*sides, *expressions(terms)) if without_backticks(text) == text
-                and text not in data.columns]  # fmt: skip
-    lost = _lost(data[present], used, computed, caller)
+    computed = [part for part in needed if not columns.is_column(part)]
+    lost = _lost(data[present], used, computed, caller) if computed else []
     if lost:
         if missing == "raise":
             check_missing(lost, data.index[present])
@@ -140,10 +141,8 @@ def read(
     everyone = bool(present.all())
     kept = data if everyone else data[present]
     kept = with_plain_columns(kept, used)
-    covariates = sorted({name for factor in expressions(terms)
-                         for name in columns.named(factor)[0]})  # fmt: skip
     if not apart:  # a level that does not occur is none, as in R; places agree on their levels
-        kept = with_levels_that_occur(kept, covariates)
+        kept = with_levels_that_occur(kept, sorted(covariates))
     here = Columns(kept, caller)
     if not len(kept):
         empty = [name for name, of in absent if of.all()]
@@ -152,8 +151,8 @@ def read(
             + (f"; {quoted(empty)} has none at all" if empty else "")
         )
     if not apart:  # another place may have what no row here has
-        for needed in (*sides, *expressions(terms)):
-            check_literals(needed, here)
+        for part in needed:
+            check_literals(part, here)
     y, trials, event = outcomes(here, text, apart=apart)
     if trials is not None and family not in (None, Binomial.name):
         raise ValueError(
@@ -394,7 +393,7 @@ def _lost(
     data: pd.DataFrame, used: set[str], computed: list[str], caller: Caller
 ) -> list[tuple[str, NDArray[np.bool_]]]:
     """Return where a computation has no value although its columns have, as log(-1)."""
-    if not computed or not len(data):
+    if not len(data):
         return []
     columns = Columns(with_plain_columns(data, used), caller)
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -406,10 +405,27 @@ def _lost(
 # Terms and factors --------------------------------------------------------------------------------
 
 
-def _terms(
-    right: str, columns: Columns, sides: list[str], keys: Sequence[str]
-) -> tuple[Any, set[str], set[str]]:
-    """Return the covariates as terms, the columns that are needed, and names of the caller."""
+class Named(NamedTuple):
+    """The covariates of a formula as terms, and what it names.
+
+    Attributes
+    ----------
+    terms : formulaic.Formula
+        The covariates.
+    used, covariates : set of str
+        All columns that are needed, and those of the covariates.
+    of_caller : set of str
+        Names of the calling code.
+    """
+
+    terms: Any
+    used: set[str]
+    covariates: set[str]
+    of_caller: set[str]
+
+
+def _terms(right: str, columns: Columns, sides: list[str], keys: Sequence[str]) -> Named:
+    """Read the right side, and find the names that all sides need."""
     import formulaic
 
     used, named = set(keys), set()
@@ -432,11 +448,12 @@ def _terms(
         raise ValueError(
             f"a column called {quoted(sorted(nameless))} cannot be named in a formula; rename it"
         )
+    covariates: set[str] = set()
     for factor in expressions(terms):
         of_data, of_caller = columns.named(factor)
-        used |= of_data
+        covariates |= of_data
         named |= of_caller
-    return terms, used, named
+    return Named(terms, used | covariates, covariates, named)
 
 
 def _model_matrix(terms: Any, data: pd.DataFrame, caller: Caller) -> Any:

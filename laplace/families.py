@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from laplace.arguments import ANY_ROWS, RowNames, and_more, exactly
+from laplace.arguments import ANY_ROWS, RowNames, and_more, exactly, shown
 from laplace.arguments import Array as Array
 from laplace.later import special
 
@@ -542,7 +542,7 @@ def named(name: Any, trials: Array | None, rows: RowNames = ANY_ROWS) -> Family:
         If the name is unknown, or trials do not go with it, or are not whole or all zero.
     """
     if name not in NAMES:
-        raise ValueError(f"family must be one of {', '.join(map(repr, NAMES))}, got {name!r}")
+        raise ValueError(f"family must be one of {', '.join(map(repr, NAMES))}, got {shown(name)}")
     if name == Binomial.name:
         if trials is None:
             raise ValueError(

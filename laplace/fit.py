@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from laplace import penalties
-from laplace.arguments import flag, standard_deviation
+from laplace.arguments import flag, shown, standard_deviation
 from laplace.nodes import check_nodes
 from laplace.objective import problem_of
 from laplace.restricted import search_restricted
@@ -289,7 +289,7 @@ class Options(NamedTuple):
 def checked(nodes: Any, tau: Any, penalty: Any, strength: Any, reml: Any = False) -> Options:
     """Return what was asked for, or say what is wrong with it."""
     if isinstance(nodes, str) and nodes != AUTO:
-        raise TypeError(f"nodes must be a whole number or {AUTO!r}, got {nodes!r}")
+        raise TypeError(f"nodes must be a whole number or {AUTO!r}, got {shown(nodes)}")
     rules = STRATEGY.rules if isinstance(nodes, str) else (check_nodes(nodes),)
     fixed_tau = None if tau is None else standard_deviation("tau", tau)
     name, value = penalties.check(penalty, strength)

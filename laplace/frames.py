@@ -150,7 +150,7 @@ class Columns:
             If it names what there is not.
         """
         name = without_backticks(expression)
-        if self._is_column(expression):
+        if self.is_column(expression):
             return {name}, set()
         columns, others, unknown = set(), set(), set()
         if expression.strip().startswith("`") and name == expression.strip().strip("`"):
@@ -169,7 +169,7 @@ class Columns:
         check_columns(unknown, self.data)
         return columns, others
 
-    def _is_column(self, expression: str) -> bool:
+    def is_column(self, expression: str) -> bool:
         """Whether an expression is the name of a column, and no call."""
         name = without_backticks(expression)
         return name in self.data.columns and (name != expression.strip() or "(" not in name)
@@ -197,13 +197,10 @@ class Columns:
         """
         from formulaic.utils.stateful_transforms import stateful_eval
 
-        if self._is_column(expression):
+        if self.is_column(expression):
             return self.data[without_backticks(expression)]
-        code = expression.strip()
-        if code.startswith("{") and code.endswith("}"):
-            code = code[1:-1]
         try:
-            return stateful_eval(code, self._layers, None, {}, None)
+            return stateful_eval(_code(expression), self._layers, None, {}, None)
         except Exception as error:
             raise ValueError(
                 f"{shown(expression)} cannot be evaluated in the columns of data: "
@@ -280,11 +277,8 @@ def is_text(values: pd.Series) -> bool:
 def _variables(expression: str, layers: Any) -> set[Any]:
     from formulaic.utils.variables import get_required_variables
 
-    code = expression.strip()
-    if code.startswith("{") and code.endswith("}"):
-        code = code[1:-1]
     try:
-        found = set(get_required_variables(code, layers))
+        found = set(get_required_variables(_code(expression), layers))
     except Exception:  # of syntax, or of what it reads of the columns
         raise ValueError(
             f"{shown(expression)} is no expression that Python can read{hint(expression)}"
@@ -295,17 +289,24 @@ def _variables(expression: str, layers: Any) -> set[Any]:
             simple.add(text)
         else:
             simple |= {n.id for n in ast.walk(ast.parse(str(text))) if isinstance(n, ast.Name)}
-    for power in (n for n in ast.walk(parsed(code)) if isinstance(n, ast.BinOp)):
+    for power in (n for n in ast.walk(parsed(expression)) if isinstance(n, ast.BinOp)):
         if isinstance(power.op, ast.BitXor) and isinstance(power.right, ast.Constant):
             raise ValueError(f"{shown(expression)} holds ^, which is no power; write ** for one")
     return simple
 
 
-def parsed(code: str) -> ast.Expression:
+def _code(expression: str) -> str:
+    """Return an expression without the braces in which a formula may have it."""
+    code = expression.strip()
+    return code[1:-1] if code.startswith("{") and code.endswith("}") else code
+
+
+def parsed(expression: str) -> ast.Expression:
     """Return an expression as Python reads it, with other names for those in backticks."""
     from formulaic.utils.code import sanitize_variable_names
 
-    tree: ast.Expression = ast.parse(sanitize_variable_names(code.strip(), {}, {}), mode="eval")
+    code = sanitize_variable_names(_code(expression).strip(), {}, {})
+    tree: ast.Expression = ast.parse(code, mode="eval")
     return tree
 
 
@@ -377,7 +378,7 @@ def check_literals(expression: str, columns: Columns) -> None:
 
 def _compared(expression: str) -> list[tuple[str, str]]:
     """Return the names that an expression compares with a text, and the texts."""
-    tree = parsed(expression.strip().strip("{}"))
+    tree = parsed(expression)
     pairs = [
         (node.left, node.comparators[0])
         for node in ast.walk(tree)

@@ -24,6 +24,7 @@ from laplace.arguments import (
     common_index,
     number,
     row_labels,
+    shown,
 )
 from laplace.families import (
     Bernoulli,
@@ -158,7 +159,9 @@ class GroupedData:
         if np.ndim(trials) == 0 and trials is not None:
             trials = np.full(n, number("trials", trials))
         if not isinstance(family, str):
-            raise TypeError(f"family must be a name, such as {Bernoulli.name!r}, got {family!r}")
+            raise TypeError(
+                f"family must be a name, such as {Bernoulli.name!r}, got {shown(family)}"
+            )
         counts = None if trials is None else as_vector("trials", trials, n, rows=called)
         times = None if weights is None else as_vector("weights", weights, n, rows=called)
         if family == Binomial.name and counts is None:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from laplace.arguments import shown
 from laplace.plan import threads
 
 # From so many numbers in X on, most of a fit is compiled code.
@@ -20,7 +21,7 @@ PARTS_OF_A_PROCESS = 8
 def check_workers(workers: Any) -> int:
     """Return a number of processes, or -1 for one a core; say what is wrong with others."""
     if isinstance(workers, bool) or not isinstance(workers, int) or workers == 0 or workers < -1:
-        raise ValueError(f"workers must be a number of processes, or -1, got {workers!r}")
+        raise ValueError(f"workers must be a number of processes, or -1, got {shown(workers)}")
     return workers
 
 

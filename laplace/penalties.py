@@ -46,7 +46,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from laplace.answers import Census
-from laplace.arguments import Array, number
+from laplace.arguments import Array, number, shown
 from laplace.contribution import Contribution
 from laplace.families import Poisson
 from laplace.questions import View
@@ -100,11 +100,11 @@ def check(penalty: Any, strength: Any) -> tuple[str | None, float | None]:
             )
         return None, None
     if not isinstance(penalty, str):
-        raise TypeError(f"penalty must be None, 'ridge' or 'soft', got {penalty!r}")
+        raise TypeError(f"penalty must be None, 'ridge' or 'soft', got {shown(penalty)}")
     if penalty not in NAMES:
         near = difflib.get_close_matches(penalty.lower(), NAMES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"penalty must be None, 'ridge' or 'soft', got {penalty!r}{hint}")
+        raise ValueError(f"penalty must be None, 'ridge' or 'soft', got {shown(penalty)}{hint}")
     if penalty == "soft":
         if strength is not None:
             raise ValueError(

@@ -31,6 +31,7 @@ from laplace.arguments import (
     as_vector,
     check_finite,
     common_index,
+    confidence,
     number,
     quoted,
     row_labels,
@@ -142,9 +143,7 @@ class Prediction:
         alpha : float
             One minus the level.
         """
-        level = number("alpha", alpha)
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"alpha must be between 0 and 1, got {alpha}; 0.05 gives 95 %")
+        level = confidence(alpha)
         half = quantile(self.df.to_numpy(), level) * self.se_linear
         ends = {"lower": self.linear - half, "upper": self.linear + half}
         return pd.DataFrame({name: self._back(end.to_numpy()) for name, end in ends.items()},
@@ -250,7 +249,7 @@ def asked_of(
 ) -> Asked:
     """Return the rows that are meant; the arguments are those of `laplace.Fit.predict`."""
     if new_groups not in (None, "typical", "marginal"):
-        raise ValueError(f"new_groups must be 'typical' or 'marginal', got {new_groups!r}")
+        raise ValueError(f"new_groups must be 'typical' or 'marginal', got {shown(new_groups)}")
     if new_groups is not None and groups is None:
         raise ValueError("new_groups is for groups that the fit does not know; give groups, too")
     if new_groups == "marginal" and kind == "link":
@@ -347,7 +346,9 @@ def _kind_of_prediction(kind: str | None, own_rows: bool, no_groups: bool) -> st
     if kind is None:
         return "group" if own_rows or not no_groups else "typical"
     if kind not in ("group", "typical", "marginal", "link"):
-        raise ValueError(f"kind must be 'group', 'typical', 'marginal' or 'link', got {kind!r}")
+        raise ValueError(
+            f"kind must be 'group', 'typical', 'marginal' or 'link', got {shown(kind)}"
+        )
     if kind == "group" and not own_rows and no_groups:
         raise ValueError("groups must be given with kind='group': the group of each row of X")
     if kind not in ("group", "link") and not no_groups:

@@ -74,7 +74,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def _may_depend_on_rows(expression: str) -> bool:
     """Whether an expression calls a function that is not known to work row by row."""
-    nodes = list(ast.walk(parsed(expression.strip("{}"))))
+    nodes = list(ast.walk(parsed(expression)))
     functions = {id(n.func) for n in nodes if isinstance(n, ast.Call)}
     for node in nodes:
         if isinstance(node, ast.Subscript):

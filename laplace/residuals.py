@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from laplace.arguments import Array
+from laplace.arguments import Array, shown
 from laplace.later import special
 
 KINDS = ("response", "pearson", "deviance")
@@ -33,7 +33,7 @@ def check_kind(kind: Any) -> str:
     """
     if kind not in KINDS:
         names = ", ".join(map(repr, KINDS))
-        raise ValueError(f"kind must be one of {names}, got {kind!r}")
+        raise ValueError(f"kind must be one of {names}, got {shown(kind)}")
     return str(kind)
 
 

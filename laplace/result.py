@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from laplace.arguments import Array, number
+from laplace.arguments import Array, confidence, shown
 from laplace.contribution import Contribution
 from laplace.criterion import judge_restricted
 from laplace.degrees import quantile
@@ -239,11 +239,9 @@ class Fit(Described):
         confidence intervals. Journal of the Royal Statistical Society: Series C 37, 87-94.
         doi:10.2307/2347496
         """
-        level = number("alpha", alpha)
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"alpha must be between 0 and 1, got {alpha}; 0.05 gives 95 %")
+        level = confidence(alpha)
         if method not in ("wald", "profile"):
-            raise ValueError(f"method must be 'wald' or 'profile', got {method!r}")
+            raise ValueError(f"method must be 'wald' or 'profile', got {shown(method)}")
         if method == "profile":
             if self.reml:
                 raise ValueError(

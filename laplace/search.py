@@ -86,6 +86,16 @@ class Candidate:
     estimate: Estimate
     verdict: Verdict
 
+    def value_by(self, nodes: int) -> float:
+        """Return what a rule has there; rules are never compared with each other."""
+        found, problem = self.found, self.estimate.problem
+        if found.tau == 0.0 or found.nodes == nodes:
+            return found.value
+        if self.verdict.nodes == nodes:
+            return self.verdict.value
+        coefficients = found.coefficients(problem.census.p)
+        return problem.objective(nodes).at(coefficients, found.tau).value
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -254,20 +264,10 @@ class Search:
         known = tuple(self._peak(found) for found in peaks)
         reference = reference_nodes(best.found.nodes)
         if peaks and reference is not None and peaks[0].nodes >= reference:
-            value = self._value_by(peaks[0].nodes, best)
+            value = best.value_by(peaks[0].nodes)
             best = replace(best, verdict=best.verdict.compared(known, value))
         others = tuple(peak for peak in known if not self._is_at(best, peak))
         return self._result(best, compared, rules, others)
-
-    def _value_by(self, nodes: int, candidate: Candidate) -> float:
-        """Return what a rule has at a candidate; rules are never compared with each other."""
-        found, verdict = candidate.found, candidate.verdict
-        if found.tau == 0.0 or found.nodes == nodes:
-            return found.value
-        if verdict.nodes == nodes:
-            return verdict.value
-        coefficients = found.coefficients(self.problem.census.p)
-        return self.problem.objective(nodes).at(coefficients, found.tau).value
 
     def _result(
         self,

@@ -24,9 +24,7 @@ import pandas as pd
 
 from laplace.arguments import Array, plain_words, quoted
 from laplace.later import special
-
-# A row is a combination of others when this little of its length is its own.
-OWN = 1e-10
+from laplace.rank import RANK_TOLERANCE, own_parts
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,9 @@ def wald_test(params: pd.Series, covariance: Array, constraints: Any, degrees: A
     matrix, values = _read(constraints, names)
     if not len(matrix) or not np.all(np.isfinite(matrix)) or not np.all(np.isfinite(values)):
         raise ValueError("r_matrix must hold at least one combination, of finite numbers")
-    own = np.abs(np.diag(np.linalg.qr(matrix.T, mode="r")))
-    if len(own) < len(matrix) or np.any(own <= OWN * np.linalg.norm(matrix, axis=1)):
+    length = np.linalg.norm(matrix, axis=1)
+    rows = matrix / np.where(length > 0.0, length, 1.0)[:, None]
+    if np.any(own_parts(np.asarray(np.linalg.qr(rows.T, mode="r"))) < RANK_TOLERANCE):
         raise ValueError(
             "r_matrix has a combination that is zero or follows from the others; leave it out"
         )

@@ -579,6 +579,7 @@ def test_no_message_is_longer_than_a_thousand_characters() -> None:
     data["y"], data["g"] = r.integers(0, 2, 60), np.repeat(np.arange(6), 10)
     data["text"] = ["v" * 500 + str(k) for k in range(60)]
     fit = laplace.fit_formula("y ~ 1", data, "g", nodes=1)
+    long = "long" * 600
     calls = [
         lambda: laplace.fit_formula("y ~ . - text", data, "g"),
         lambda: laplace.fit_formula("y ~ nope", data, "g"),
@@ -598,6 +599,21 @@ def test_no_message_is_longer_than_a_thousand_characters() -> None:
         lambda: laplace.loglik(data["y"], data[names], data["g"], pd.Series(0.0, names[1:]), 1.0),
         lambda: fit.wald_test("nope" * 300 + " = 0"),
         lambda: laplace.fit_formula("y ~ I(text) + nope(text)", data, "g"),
+        lambda: laplace.fit_formula("y ~ 1", data, "g", family=long),
+        lambda: laplace.fit_formula("y ~ 1", data, "g", missing=long),
+        lambda: laplace.fit_formula("y ~ 1", data, "g", nodes=long),
+        lambda: laplace.fit_formula("y ~ 1", data, "g", tau=long),
+        lambda: laplace.fit_formula("y ~ 1", data, "g", penalty=long),
+        lambda: laplace.fit_formula("y ~ 1", data, "g", penalty="ridge", strength=long),
+        lambda: laplace.fit_formula("y ~ 1", data, "g", reml=long),
+        lambda: laplace.fit_formula(f"y ~ 1 + ({long} | g)", data),
+        lambda: laplace.fit_formula(f"y ~ 1 + (1 | {long})", data),
+        lambda: fit.resid(long),
+        lambda: fit.conf_int(method=long),
+        lambda: fit.conf_int(alpha=long),
+        lambda: fit.predict(kind=long),
+        lambda: fit.get_prediction(data, "g", new_groups=long),
+        lambda: laplace.fit_many([], errors=long),
     ]
     for call in calls:
         with pytest.raises((ValueError, TypeError)) as caught:
