@@ -321,7 +321,8 @@ class Convoy:
         step_of_log = np.array([float(np.log(of[1] / of[0])) for of in taus])[:, None]
         for k in range(slopes.shape[1]):
             some = np.flatnonzero(k < count)
-            at = self.local.at(which[some], beta[some], np.array([taus[i][k] for i in some]), 1)
+            there = np.array([taus[i][k] for i in some])
+            at = self.local.at(which[some], beta[some], there, strategy.rule_for_probe)
             cross = at.hessians[:, :p, p]
             inner, _ = newton_steps(at.of_coefficients())
             along, _ = newton_steps(Stacked(at.values, cross, at.hessians[:, :p, :p]))

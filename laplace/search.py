@@ -38,9 +38,10 @@ There is doubt where
 - X nearly separates the outcomes of at most ``few_rows`` rows: some coefficient keeps less than
   ``near_separation`` = 0.05 of the information that a regression on nothing has;
 - groups are unequal: one tells at least ``telling`` = 2 of its intercept, and ``unequal`` = 6
-  times as much as another; and one quick look along tau, with one node, does not see the maximum
-  found alone. The large groups may agree where the small ones vary, and the likelihood itself may
-  have a maximum for each. (For normal outcomes no less than six times will do.)
+  times as much as another; and one quick look along tau, with ``rule_for_probe`` = 3 nodes, does
+  not see the maximum found alone. The large groups may agree where the small ones vary, and the
+  likelihood itself may have a maximum for each. (For normal outcomes no less than six times will
+  do.)
 
 The maximum is looked for by the likelihood, and found by the rule: the walk is by a reference with
 many nodes, ``reference_rules``, and the rule that was asked for starts from the maxima of the
@@ -261,13 +262,30 @@ class Search:
         peaks: list[Found],
     ) -> Result:
         """Return the result, in view of the maxima of the walk."""
-        known = tuple(self._peak(found) for found in peaks)
         reference = reference_nodes(best.found.nodes)
+        elsewhere = bool(peaks) and not self._is_at(best, self._peak(peaks[0]))
+        if elsewhere and reference is not None and peaks[0].nodes < reference:
+            # the few nodes of a walk between unequal groups do not decide
+            peaks = self._by_rule(reference, peaks)
+        known = tuple(self._peak(found) for found in peaks)
         if peaks and reference is not None and peaks[0].nodes >= reference:
             value = best.value_by(peaks[0].nodes)
             best = replace(best, verdict=best.verdict.compared(known, value))
         others = tuple(peak for peak in known if not self._is_at(best, peak))
         return self._result(best, compared, rules, others)
+
+    def _by_rule(self, nodes: int, peaks: list[Found]) -> list[Found]:
+        """Return the maxima that a rule has near those of another, the highest first."""
+        found = [
+            replace(peak, nodes=nodes)
+            if peak.tau == 0.0
+            else self.local.from_start(
+                nodes, (peak.coefficients(self.problem.census.p), peak.tau), Stage.WALK
+            )
+            for peak in peaks
+        ]
+        converged = [peak for peak in found if peak is not None and peak.converged]
+        return sorted(converged, key=lambda peak: -peak.value)
 
     def _result(
         self,
@@ -322,15 +340,16 @@ class Search:
     def _probe_confirms(self, found: Found) -> bool:
         """Return whether one quick look along tau sees the maximum found, and no other.
 
-        At each value of tau the derivatives with one node are taken once, where the coefficients
-        are predicted to be from the last value; the slope in log tau is corrected by the Newton
-        step that is left.
+        At each value of tau the derivatives by a rule with few nodes are taken once, where the
+        coefficients are predicted to be from the last value; the slope in log tau is corrected by
+        the Newton step that is left.
         """
         strategy, p = self.strategy, self.problem.census.p
         many = self.problem.census.m // strategy.groups_of_probe
         sites = self.problem.sites
         one_place = (len(sites) == 1 or sites.sampled) and not sites.guarded
-        objective = self.problem.objective(1, max(many, 1) if one_place else 1)
+        nodes = strategy.rule_for_probe
+        objective = self.problem.objective(nodes, max(many, 1) if one_place else 1)
         taus, beta = self._taus(), self.local.about_plain()
         taus = taus[taus <= strategy.probe_to * strategy.walk_ratio]
         step_of_log = float(np.log(taus[1] / taus[0]))

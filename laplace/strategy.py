@@ -70,6 +70,9 @@ class Strategy:
         is taken on about so many.
     probe_to : float
         The largest tau of that look, about.
+    rule_for_probe : int
+        Its number of nodes. One is not enough: in groups of two rows it may miss a maximum that the
+        likelihood has.
     """
 
     rules: tuple[int, ...] = (1, 3, 5, 9, 15, 25, 51, 99)
@@ -114,6 +117,7 @@ class Strategy:
     groups_of_reference: int = 2000
     groups_of_probe: int = 1000
     probe_to: float = 30.0
+    rule_for_probe: int = 3
 
 
 STRATEGY = Strategy()
