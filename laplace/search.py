@@ -378,8 +378,10 @@ class Search:
                 nodes, (stations[-1].coefficients, self.problem.tau), Stage.WALK
             )
             return [] if found is None else [found]
-        zero = stations[0].slope <= 0.0 and not self.problem.always_inside
-        tops = [
+        falls, rises_at_zero = stations[0].slope <= 0.0, self.local.plain().slope > 0.0
+        zero = falls and not rises_at_zero
+        tops = [stations[0]] if falls and rises_at_zero else []  # the maximum is below the first
+        tops += [
             max(low, high, key=lambda station: station.value)
             for low, high in itertools.pairwise(stations)
             if low.slope > 0.0 >= high.slope

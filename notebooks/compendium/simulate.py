@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from laplace.arguments import coefficients, standard_deviation, whole_number
-from laplace.families import BERNOULLI
+from laplace.arguments import coefficients, number, standard_deviation, whole_number
+from laplace.families import BERNOULLI, Array
 from laplace.simulate import Simulated, with_outcomes
 
 # The range of coefficients and covariates in the published experiment.
@@ -20,6 +20,8 @@ SETTING_BETA = (-1.5, 0.1, -0.5, -0.3, 0.4, -0.2, -0.25, 0.35, -0.1, 0.5)
 SETTING_PROBABILITIES = (0.1, 0.3, 0.5)
 SETTING_VARIANCES = (0.5, 1.0, 1.5)
 SETTING_RANGES = (0.5, 0.7, 1.0)
+# A covariate between sites needs so many of them.
+LEAST_FOR_BETWEEN = 5
 
 
 def two_sites(
@@ -191,14 +193,80 @@ def small_groups(
         whole_number("rows", rows, minimum=1),
     )
     tau = standard_deviation("tau", tau)
-    if not 0.0 < prevalence < 1.0:
-        raise ValueError(f"prevalence must be between 0 and 1, got {prevalence}")
+    prevalence = _share("prevalence", prevalence)
     slopes = coefficients([within, between], ["within", "between"])
     rng = np.random.default_rng(seed)
     of_row = np.repeat(np.arange(m), n)
     X = np.column_stack([np.ones(m * n), rng.normal(size=m * n), of_row % 2.0])
-    beta = np.append(_intercept(float(prevalence), tau, *slopes.tolist()), slopes)
+    beta = np.append(_intercept(prevalence, tau, *slopes.tolist()), slopes)
     return with_outcomes(rng, X, of_row, beta, tau, ("intercept", "within", "between"))
+
+
+def few_sites(
+    sites: int,
+    rows: int,
+    tau: float,
+    *,
+    ratio: float = 1.0,
+    prevalence: float = 0.3,
+    within: float = 0.5,
+    between: float = 0.5,
+    seed: int | np.random.Generator = 0,
+) -> Simulated:
+    """Simulate a few sites with many patients each.
+
+    The columns are an intercept, a standard normal covariate that varies within sites and, from
+    `LEAST_FOR_BETWEEN` sites on, a 0/1 covariate that is 1 in every other site.
+
+    Parameters
+    ----------
+    sites, rows : int
+        Number of sites, and average number of rows of a site.
+    tau : float
+        Standard deviation of the random intercepts.
+    ratio : float
+        Size of the largest site over that of the smallest; sizes form a geometric sequence, in a
+        random order.
+    prevalence : float
+        Expected proportion of ones; it sets the coefficient of the intercept.
+    within, between : float
+        Coefficients of the covariates.
+    seed : int or Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    Simulated
+    """
+    m, n = (
+        whole_number("sites", sites, minimum=2),
+        whole_number("rows", rows, minimum=1),
+    )
+    tau = standard_deviation("tau", tau)
+    spread = number("ratio", ratio)
+    if spread < 1.0:
+        raise ValueError(f"ratio must be at least 1, got {ratio}")
+    share = spread ** np.linspace(0.0, 1.0, m)
+    sizes = np.maximum(np.rint(n * m * share / share.sum()).astype(int), 1)
+    rng = np.random.default_rng(seed)
+    of_row = np.repeat(np.arange(m), rng.permutation(sizes) if spread > 1.0 else sizes)
+    columns: list[Array] = [np.ones(len(of_row)), rng.normal(size=len(of_row))]
+    names, slopes = ["intercept", "within"], [within]
+    if m >= LEAST_FOR_BETWEEN:
+        columns.append((of_row % 2).astype(float))
+        names.append("between")
+        slopes.append(between)
+    slopes = coefficients(slopes, names[1:]).tolist()
+    of_arms = slopes[1] if m >= LEAST_FOR_BETWEEN else 0.0
+    intercept = _intercept(_share("prevalence", prevalence), tau, slopes[0], of_arms)
+    beta = np.array([intercept, *slopes])
+    return with_outcomes(rng, np.column_stack(columns), of_row, beta, tau, tuple(names))
+
+
+def _share(name: str, value: float) -> float:
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"{name} must be between 0 and 1, got {value}")
+    return float(value)
 
 
 @cache

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -37,11 +37,17 @@ class Scenario:
         Called as ``draw(**parameters, seed=generator)``; returns `laplace.simulate.Simulated`.
     parameters : dict
         What JSON has: numbers, text, lists.
+    methods : tuple of str
+        Names of the methods that a study runs here where none are named; by default all.
+    at_most : int, optional
+        A study draws no more data sets than this.
     """
 
     name: str
     draw: Callable[..., Simulated]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    methods: tuple[str, ...] = ()
+    at_most: int | None = None
 
     def data(self, generator: np.random.Generator) -> Simulated:
         """Draw one data set."""
@@ -66,20 +72,47 @@ class Method:
         What it raises is recorded as a failure.
     options : dict
         What JSON has: numbers, text, lists.
+    every : int
+        It is run on every so many data sets only, from the first on.
+    together : bool
+        Whether `fit` is called with a list of data sets, and returns for each an `Estimate` or what
+        it raised.
     """
 
     name: str
-    fit: Callable[..., Estimate]
+    fit: Callable[..., Any]
     options: Mapping[str, Any] = field(default_factory=dict)
+    every: int = 1
+    together: bool = False
 
     def __call__(self, data: Simulated) -> Estimate:
         """Fit one data set."""
-        return self.fit(data, **self.options)
+        if not self.together:
+            return cast("Estimate", self.fit(data, **self.options))
+        (found,) = self.fit([data], **self.options)
+        if isinstance(found, Exception):
+            raise found
+        return cast("Estimate", found)
+
+    def each(self, data: Sequence[Simulated]) -> list[Estimate | Exception]:
+        """Fit some data sets; what is raised stands in the place of the estimate."""
+        if self.together:
+            return list(self.fit(list(data), **self.options))
+        return [self._attempt(one) for one in data]
+
+    def _attempt(self, data: Simulated) -> Estimate | Exception:
+        try:
+            return self(data)
+        except MemoryError:  # says something of the machine, and nothing of the method
+            raise
+        except Exception as error:
+            return error
 
     @property
     def definition(self) -> dict[str, Any]:
         """The name, the function and its options, as JSON has them."""
-        return _definition("method", self.name, self.fit, self.options)
+        whole = _definition("method", self.name, self.fit, self.options)
+        return whole if self.every == 1 else {**whole, "every": self.every}
 
 
 def _definition(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import laplace
 from compendium.study import as_published
 from compendium.study.definition import Method
 from laplace.families import ATTENUATION, Array
 from laplace.likelihood import Likelihood
-from laplace.newton import maximise
+from laplace.newton import Maximum, maximise
 from laplace.simulate import Simulated
 
 # The ordinary rule: where its search for tau begins, how far it steps, and where tau counts as 0.
@@ -21,6 +23,16 @@ FIRST_TAU = 1.0
 MAX_STEP_LOG_TAU = 1.0
 SMALLEST_TAU = 0.01
 LARGEST_TAU = 1e3
+# The reference: its nodes, those with which its searches begin, and where these begin. The taus of
+# the starts span what the study draws. From so many rows on, the likelihood has one maximum in all
+# that was looked at, and the true tau is the one start.
+REFERENCE_NODES = 99
+START_NODES = 9
+STARTS = (0.3, 1.0, 3.0, 10.0)
+FEW_ROWS = 2000
+# Of all intervals, and the replicates of a bootstrap.
+LEVEL = 0.95
+BOOTSTRAPPED = 199
 # A fit is called wild where a number of it is more than this many times the largest of the truth.
 WILD = 10.0
 
@@ -41,6 +53,8 @@ class Estimate:
         Number of steps, and of quadrature nodes; 0 nodes where nothing is integrated.
     message : str
         Why the method failed; empty where it did not.
+    interval : ndarray of shape (2, p + 1), optional
+        Ends of 95 % intervals that do not follow from the standard errors; NaN where there is none.
     """
 
     value: Array
@@ -51,6 +65,17 @@ class Estimate:
     iterations: int = 0
     nodes: int = 0
     message: str = ""
+    interval: Array | None = None
+
+    @property
+    def lower(self) -> Array:
+        """Lower ends of the intervals, or NaN."""
+        return np.full(len(self.value), np.nan) if self.interval is None else self.interval[0]
+
+    @property
+    def upper(self) -> Array:
+        """Upper ends of the intervals, or NaN."""
+        return np.full(len(self.value), np.nan) if self.interval is None else self.interval[1]
 
     @classmethod
     def failed(cls, p: int, message: str) -> Estimate:
@@ -74,9 +99,104 @@ class Estimate:
         return Estimate.failed(len(self.value) - 1, self.message)
 
 
-def maximum_likelihood(data: Simulated, *, predict_error: bool = True, **options: Any) -> Estimate:
-    """Fit by `laplace.fit`, which takes the options, and predict the approximation's error."""
-    return _estimate(laplace.fit(*data, **options), predict_error=predict_error)
+def maximum_likelihood(
+    data: Sequence[Simulated], *, predict_error: bool = False, **options: Any
+) -> list[Estimate | Exception]:
+    """Fit by `laplace.fit_many`, which takes the options; predict the approximation's error."""
+    fits = laplace.fit_many(data, errors="return", **options)
+    return [
+        fit if isinstance(fit, Exception) else _estimate(fit, predict_error=predict_error)
+        for fit in fits
+    ]
+
+
+def with_intervals(data: Simulated, *, kind: str, **options: Any) -> Estimate:
+    """Fit by `laplace.fit`, which takes the options, with intervals of a kind of `Fit.conf_int`."""
+    fit = laplace.fit(*data, **options)
+    return (
+        _with_ends(fit, fit.conf_int(1.0 - LEVEL, method=kind)) if fit.converged else _estimate(fit)
+    )
+
+
+def bootstrapped(data: Simulated, *, replicates: int, **options: Any) -> Estimate:
+    """Fit by `laplace.fit`, with percentile intervals of a parametric bootstrap."""
+    fit = laplace.fit(*data, **options)
+    if not fit.converged:
+        return _estimate(fit)
+    return _with_ends(fit, fit.bootstrap(replicates).conf_int(1.0 - LEVEL))
+
+
+def _with_ends(fit: laplace.Fit, ends: pd.DataFrame) -> Estimate:
+    """Put the ends of intervals beside an estimate."""
+    found = _estimate(fit)
+    interval = np.full((2, len(found.value)), np.nan)
+    interval[:, : len(ends)] = ends.to_numpy().T
+    return replace(found, interval=interval)
+
+
+def reference(data: Simulated) -> Estimate:
+    """Maximise the likelihood by very many nodes from several starts.
+
+    It shares the engine's integrals with `laplace.fit`, and nothing of its search. Every search
+    begins with few nodes at a tau of `STARTS`, and is ended with `REFERENCE_NODES`; the highest
+    maximum is taken, or tau = 0 where logistic regression is higher.
+    """
+    plain = laplace.fit(*data, tau=0)
+    rows = plain.data
+    found = [
+        last
+        for tau in (STARTS if len(data.y) <= FEW_ROWS else (data.tau or FIRST_TAU,))
+        if (first := _by_rule(rows, START_NODES, _attenuated(plain, tau))).converged
+        if (last := _by_rule(rows, REFERENCE_NODES, first.theta)).converged
+    ]
+    best = max(found, key=lambda one: one.contribution.value, default=None)
+    if best is None or best.contribution.value < plain.llf:
+        return _at_zero(plain, REFERENCE_NODES)
+    return _inside(best, REFERENCE_NODES)
+
+
+def _by_rule(rows: Any, nodes: int, start: Array, *, adaptive: bool = True) -> Maximum:
+    """Search for the maximum of a rule, as far as tau = 0 or without bound."""
+
+    def stop(theta: Array, at: laplace.Contribution) -> Stop | None:
+        if theta[-1] < np.log(SMALLEST_TAU) and at.gradient[-1] < 0.0:
+            return Stop.BOUNDARY
+        return Stop.UNBOUNDED if theta[-1] > np.log(LARGEST_TAU) else None
+
+    steps = np.append(np.full(len(start) - 1, np.inf), MAX_STEP_LOG_TAU)
+    return maximise(Likelihood(rows, nodes, adaptive), start, max_step=steps, stop=stop)
+
+
+def _attenuated(plain: laplace.Fit, tau: float) -> Array:
+    """Return where a search begins: coefficients grow with tau.
+
+    Zeger, Liang and Albert (1988), equation 3.1.
+    """
+    return np.append(plain.beta * np.sqrt(1.0 + ATTENUATION * tau**2), np.log(tau))
+
+
+def _at_zero(plain: laplace.Fit, nodes: int) -> Estimate:
+    unknown = np.full(len(plain.beta) + 1, np.nan)
+    value, se = np.append(plain.beta, 0.0), np.append(plain.bse.to_numpy(), np.nan)
+    return Estimate(value, se, unknown, True, True, plain.iterations, nodes)
+
+
+def _inside(found: Maximum, nodes: int) -> Estimate:
+    tau, unknown = float(np.exp(found.theta[-1])), np.full(len(found.theta), np.nan)
+    se = unknown
+    if found.converged:
+        se = np.sqrt(np.diag(np.linalg.inv(-found.contribution.hessian)))
+        se[-1] *= tau
+    return Estimate(
+        np.append(found.theta[:-1], tau),
+        se,
+        unknown,
+        found.converged,
+        False,
+        found.iterations,
+        nodes,
+        "" if found.converged else found.message,
+    )
 
 
 class Stop(Enum):
@@ -93,49 +213,10 @@ def ordinary_quadrature(data: Simulated, *, nodes: int) -> Estimate:
     lower than logistic regression, tau is 0.
     """
     plain = laplace.fit(*data, tau=0)
-    p = len(plain.beta)
-    steps = np.append(np.full(p, np.inf), MAX_STEP_LOG_TAU)
-
-    def stop(theta: Array, at: laplace.Contribution) -> Stop | None:
-        if theta[-1] < np.log(SMALLEST_TAU) and at.gradient[-1] < 0.0:
-            return Stop.BOUNDARY
-        return Stop.UNBOUNDED if theta[-1] > np.log(LARGEST_TAU) else None
-
-    found = maximise(
-        Likelihood(plain.data, nodes, adaptive=False),
-        # coefficients grow with tau (Zeger, Liang and Albert 1988, equation 3.1)
-        np.append(
-            plain.beta * np.sqrt(1.0 + ATTENUATION * FIRST_TAU**2),
-            np.log(FIRST_TAU),
-        ),
-        max_step=steps,
-        stop=stop,
-    )
-    unknown = np.full(p + 1, np.nan)
+    found = _by_rule(plain.data, nodes, _attenuated(plain, FIRST_TAU), adaptive=False)
     if found.reason is Stop.BOUNDARY or found.contribution.value < plain.llf:
-        value, se = (
-            np.append(plain.beta, 0.0),
-            np.append(plain.bse.to_numpy(), np.nan),
-        )
-        return Estimate(value, se, unknown, True, True, found.iterations, nodes)
-    tau, se = float(np.exp(found.theta[-1])), unknown
-    if found.converged:
-        se = np.sqrt(np.diag(np.linalg.inv(-found.contribution.hessian)))
-        se[-1] *= tau
-    value, message = (
-        np.append(found.theta[:-1], tau),
-        "" if found.converged else found.message,
-    )
-    return Estimate(
-        value,
-        se,
-        unknown,
-        found.converged,
-        False,
-        found.iterations,
-        nodes,
-        message,
-    )
+        return replace(_at_zero(plain, nodes), iterations=found.iterations)
+    return _inside(found, nodes)
 
 
 def published_algorithm(data: Simulated) -> Estimate:
@@ -212,27 +293,27 @@ def _estimate(fit: laplace.Fit, *, predict_error: bool = False) -> Estimate:
     )
 
 
+def _by_laplace(name: str, *, predict_error: bool = False, **options: Any) -> Method:
+    given = {"predict_error": True, **options} if predict_error else options
+    return Method(name, maximum_likelihood, given, together=True)
+
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in [
-        Method("laplace", maximum_likelihood, {"nodes": 1}),
-        Method("quadrature-5", maximum_likelihood, {"nodes": 5}),
-        Method("quadrature-25", maximum_likelihood, {"nodes": 25}),
-        Method("auto", maximum_likelihood, {"nodes": "auto"}),
+        _by_laplace("laplace", predict_error=True, nodes=1),
+        _by_laplace("quadrature-9", nodes=9),
+        _by_laplace("auto", nodes="auto"),
+        Method("reference", reference),
+        Method("profile", with_intervals, {"kind": "profile"}, every=2),
+        Method("reml", with_intervals, {"kind": "wald", "reml": True}),
+        Method("bootstrap", bootstrapped, {"replicates": BOOTSTRAPPED}, every=20),
+        _by_laplace("soft", nodes=9, penalty="soft"),
+        Method("site-dummies", site_dummies),
+        Method("ignoring-sites", ignoring_sites),
         Method("ordinary-10", ordinary_quadrature, {"nodes": 10}),
         Method("as-published", published_algorithm),
-        Method(
-            "laplace-tau1",
-            maximum_likelihood,
-            {"nodes": 1, "tau": 1.0, "predict_error": False},
-        ),
-        Method(
-            "soft",
-            maximum_likelihood,
-            {"nodes": 25, "penalty": "soft", "predict_error": False},
-        ),
-        Method("ignoring-sites", ignoring_sites),
-        Method("site-dummies", site_dummies),
+        _by_laplace("laplace-tau1", nodes=1, tau=1.0),
     ]
 }
 """The methods of the study, by name."""

@@ -35,7 +35,10 @@ COLUMNS = pa.schema(
         ("estimand", _CATEGORY),
         ("estimate", pa.float32()),
         ("standard_error", pa.float32()),
+        ("lower", pa.float32()),  # ends of an interval that is not Wald's
+        ("upper", pa.float32()),
         ("truth", pa.float32()),
+        ("one_outcome", pa.float32()),  # share of the groups
         (
             "approximation_error",
             pa.float32(),
@@ -51,13 +54,19 @@ COLUMNS = pa.schema(
 )
 """The columns of the results; a row a scenario, replicate, method and estimand."""
 
-NUMBERS = [field.name for field in COLUMNS if field.type == pa.float32()]
-CATEGORIES = [field.name for field in COLUMNS if field.type == _CATEGORY]
 # How long a fit took is the one thing that differs between runs: no digest includes it.
 TIMED = "seconds"
-# Of a number, 17 bits are kept: five significant digits, of which Monte Carlo error leaves three.
+NUMBERS = [field.name for field in COLUMNS if field.type == pa.float32()]
+# Numbers that are the same in many rows.
+REPEATED = ("truth", "one_outcome", TIMED)
+CATEGORIES = [field.name for field in COLUMNS if field.type == _CATEGORY]
+# Of an estimate, 17 bits are kept: five significant digits; Monte Carlo error leaves three.
+# Of what is only summarised, 13 bits and four digits are enough.
 KEPT_BITS = 17
+FEWER_BITS = 13
+SUMMARISED = ("standard_error", "lower", "upper", "approximation_error", TIMED)
 LARGEST = 1e30
+ENDS = ("lower", "upper")
 # A predicted error below this is rounding, which differs between machines.
 SMALLEST_ERROR = 1e-6
 # Where the definition and the digest of the content are found in a file.
@@ -95,7 +104,10 @@ def table(columns: Mapping[str, Any]) -> pa.Table:
     for column in COLUMNS:
         values = columns[column.name]
         if column.name in NUMBERS:
-            values = _rounded(np.asarray(values, dtype=float))
+            numbers = np.asarray(values, dtype=float)
+            values = _rounded(numbers, FEWER_BITS if column.name in SUMMARISED else KEPT_BITS)
+            if column.name in ENDS:  # an interval may have no end
+                values = np.where(np.isinf(numbers), numbers.astype(np.float32), values)
         array = pa.array(values, from_pandas=True)
         arrays.append(array.dictionary_encode() if column.type == _CATEGORY else array)
     return pa.table(
@@ -104,10 +116,10 @@ def table(columns: Mapping[str, Any]) -> pa.Table:
     )
 
 
-def _rounded(values: Array) -> Any:
-    """Round to the digits that are kept; what is no sensible number is NaN."""
+def _rounded(values: Array, kept: int) -> Any:
+    """Round to the bits that are kept; what is no sensible number is NaN."""
     numbers = np.where(np.abs(values) < LARGEST, values, np.nan).astype(np.float32)
-    dropped = 24 - KEPT_BITS
+    dropped = 24 - kept
     bits = numbers.view(np.uint32) + np.uint32(1 << (dropped - 1))
     rounded = (bits & ~np.uint32((1 << dropped) - 1)).view(np.float32)
     return np.where(np.isnan(numbers), np.float32(np.nan), rounded)
@@ -232,7 +244,8 @@ class Store:
         for scenario in definition["scenarios"]:
             meant = {
                 **definition,
-                "scenarios": [scenario],
+                "scenarios": [{**scenario, "replicates": None}],
+                "methods": [m for m in definition["methods"] if m["name"] in scenario["methods"]],
                 "replicates": None,
                 "code": code(),
             }
@@ -300,8 +313,8 @@ def _write(data: pa.Table, path: Path, metadata: Mapping[bytes, str]) -> None:
             partial,
             compression="zstd",
             compression_level=9,
-            use_dictionary=[*CATEGORIES, "truth"],
-            use_byte_stream_split=[name for name in NUMBERS if name != "truth"],
+            use_dictionary=[*CATEGORIES, *REPEATED],
+            use_byte_stream_split=[name for name in NUMBERS if name not in REPEATED],
             write_page_checksum=True,
         )
         os.replace(partial, path)

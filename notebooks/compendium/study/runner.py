@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,9 @@ from laplace.simulate import Simulated
 # any number of workers.
 CHUNK = 25
 # Raise it when a study of the same definition would give other results.
-VERSION = 2
+VERSION = 3
+# Data sets of a scenario, where nothing else is said.
+REPLICATES = 400
 TAU = "tau"
 
 
@@ -55,9 +57,9 @@ class Study:
     scenarios : sequence of str or Scenario, optional
         By default all `SCENARIOS`.
     methods : sequence of str or Method, optional
-        By default all `METHODS`.
+        Run on every scenario; by default each scenario has its own.
     replicates : int
-        Number of data sets a scenario.
+        Number of data sets a scenario, or fewer where `Scenario.at_most` says so.
     seed : int
         Not negative.
 
@@ -73,18 +75,26 @@ class Study:
         scenarios: Sequence[str | Scenario] | None = None,
         methods: Sequence[str | Method] | None = None,
         *,
-        replicates: int = 1000,
+        replicates: int = REPLICATES,
         seed: int = 1,
     ) -> None:
         self.scenarios = named("scenarios", scenarios, SCENARIOS)
-        self.methods = named("methods", methods, METHODS)
+        every = named("methods", methods, METHODS)
+        self._of = {
+            one.name: every
+            if methods is not None
+            else named("methods", one.methods or None, METHODS)
+            for one in self.scenarios
+        }
+        run = {method.name for of in self._of.values() for method in of}
+        self.methods = [method for method in every if method.name in run]
         self.replicates = whole_number("replicates", replicates, minimum=1)
         self.seed = whole_number("seed", seed, minimum=0)
         self.definition = {
             "version": VERSION,
             "seed": self.seed,
             "replicates": self.replicates,
-            "scenarios": [scenario.definition for scenario in self.scenarios],
+            "scenarios": [self._described(scenario) for scenario in self.scenarios],
             "methods": [method.definition for method in self.methods],
         }
         """All that the results depend on, as JSON has it."""
@@ -96,6 +106,20 @@ class Study:
             f"<Study {self.hash}: {len(self.scenarios)} scenarios, {len(self.methods)} methods, "
             f"{self.replicates} replicates, seed {self.seed}>"
         )
+
+    def _described(self, scenario: Scenario) -> dict[str, Any]:
+        methods = [method.name for method in self._of[scenario.name]]
+        return {**scenario.definition, "methods": methods, "replicates": self.drawn(scenario)}
+
+    def drawn(self, scenario: Scenario) -> int:
+        """Return how many data sets of a scenario are drawn.
+
+        Parameters
+        ----------
+        scenario : Scenario
+            One of the study's scenarios.
+        """
+        return min(self.replicates, scenario.at_most or self.replicates)
 
     def data(self, scenario: str | Scenario, replicate: int) -> Simulated:
         """Draw the data of one replicate of one scenario.
@@ -130,7 +154,9 @@ class Study:
             Rows as those of `run`.
         """
         part = self._single(scenario, replicate)
-        return results.frame([compute(part, self.methods, self.seed)], self.definition)
+        return results.frame(
+            [compute(part, self._of[part.scenario.name], self.seed)], self.definition
+        )
 
     def _single(self, scenario: str | Scenario, replicate: int) -> Part:
         (found,) = named("scenario", [scenario], {s.name: s for s in self.scenarios})
@@ -141,8 +167,9 @@ class Study:
         """List what is computed together; round after round, so that all scenarios advance."""
         starts = range(0, self.replicates, CHUNK)
         return [
-            Part(scenario, start, min(start + CHUNK, self.replicates))
+            Part(scenario, start, min(start + CHUNK, self.drawn(scenario)))
             for start, scenario in itertools.product(starts, self.scenarios)
+            if start < self.drawn(scenario)
         ]
 
     def run(
@@ -197,7 +224,7 @@ class Study:
         ) as bar:
             bar.update(bar.total - sum(part.replicates for part in todo))
             bar.unpause()
-            for part, table in _in_parallel(todo, self.methods, self.seed, count):
+            for part, table in _in_parallel(todo, self._of, self.seed, count):
                 store.keep(part, table)
                 bar.update(part.replicates)
         in_order = sorted(parts, key=lambda part: self.scenarios.index(part.scenario))
@@ -205,13 +232,15 @@ class Study:
 
 
 def _in_parallel(
-    todo: list[Part], methods: Sequence[Method], seed: int, workers: int
+    todo: list[Part], methods: Mapping[str, Sequence[Method]], seed: int, workers: int
 ) -> Iterator[tuple[Part, pa.Table]]:
     """Yield parts as they are finished, in any order."""
     if not todo:
         return
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-    finished = parallel(joblib.delayed(_with_part)(part, methods, seed) for part in todo)
+    finished = parallel(
+        joblib.delayed(_with_part)(part, methods[part.scenario.name], seed) for part in todo
+    )
     try:
         yield from finished
     finally:
@@ -227,40 +256,41 @@ class _Fitted:
     replicate: int
     method: str
     truth: Array
+    one_outcome: float
     estimate: Estimate
     wild: bool
     seconds: float
 
 
 def compute(part: Part, methods: Sequence[Method], seed: int) -> pa.Table:
-    """Fit every method to every replicate of a part, on one core."""
+    """Fit every method to the replicates of a part that are its own, on one core."""
     fits: list[_Fitted] = []
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is in the rows
-        for replicate in range(part.start, part.stop):
-            data = part.scenario.data(generator(seed, part.scenario, replicate))
-            truth = np.append(data.beta, data.tau)
-            for method in methods:
-                begun = time.perf_counter()
-                estimate = _attempt(method, data)
-                seconds = time.perf_counter() - begun
-                fits.append(
-                    _Fitted(
-                        replicate,
-                        method.name,
-                        truth,
-                        estimate.recorded(),
-                        estimate.is_wild(truth),
-                        seconds,
-                    )
-                )
+        data = {
+            replicate: part.scenario.data(generator(seed, part.scenario, replicate))
+            for replicate in range(part.start, part.stop)
+        }
+        for method in methods:
+            of_method = [replicate for replicate in data if replicate % method.every == 0]
+            begun = time.perf_counter()
+            found = method.each([data[replicate] for replicate in of_method])
+            seconds = (time.perf_counter() - begun) / max(len(of_method), 1)
+            for replicate, one in zip(of_method, found, strict=True):
+                fits.append(_fitted(replicate, method.name, data[replicate], one, seconds))
+    order = {method.name: k for k, method in enumerate(methods)}
+    fits.sort(key=lambda fit: (fit.replicate, order[fit.method]))
+    first = next(iter(data.values()))
     estimands = [
-        *(data.names or (f"x{k}" for k in range(len(data.beta)))),
+        *(first.names or (f"x{k}" for k in range(len(first.beta)))),
         TAU,
     ]
 
     def each(values: list[Any]) -> Any:
         return np.repeat(np.array(values), len(estimands))
+
+    def all_of(values: Iterator[Array]) -> Any:
+        return np.concatenate([np.empty(0), *values])
 
     return results.table(
         {
@@ -268,10 +298,13 @@ def compute(part: Part, methods: Sequence[Method], seed: int) -> pa.Table:
             "replicate": each([fit.replicate for fit in fits]),
             "method": each([fit.method for fit in fits]),
             "estimand": estimands * len(fits),
-            "estimate": np.concatenate([fit.estimate.value for fit in fits]),
-            "standard_error": np.concatenate([fit.estimate.se for fit in fits]),
-            "truth": np.concatenate([fit.truth for fit in fits]),
-            "approximation_error": np.concatenate([fit.estimate.error for fit in fits]),
+            "estimate": all_of(fit.estimate.value for fit in fits),
+            "standard_error": all_of(fit.estimate.se for fit in fits),
+            "lower": all_of(fit.estimate.lower for fit in fits),
+            "upper": all_of(fit.estimate.upper for fit in fits),
+            "truth": all_of(fit.truth for fit in fits),
+            "one_outcome": each([fit.one_outcome for fit in fits]),
+            "approximation_error": all_of(fit.estimate.error for fit in fits),
             "converged": each([fit.estimate.converged for fit in fits]),
             "wild": each([fit.wild for fit in fits]),
             "boundary": each([fit.estimate.boundary for fit in fits]),
@@ -283,16 +316,36 @@ def compute(part: Part, methods: Sequence[Method], seed: int) -> pa.Table:
     )
 
 
-def _attempt(method: Method, data: Simulated) -> Estimate:
-    """Fit; what is raised becomes a failure that is recorded."""
-    try:
-        return method(data)
-    except MemoryError:  # says something of the machine, and nothing of the method
-        raise
-    except Exception as error:
-        expected = isinstance(error, ValueError | ArithmeticError)
-        kind = "" if expected else f"{type(error).__name__} "
-        return Estimate.failed(len(data.beta), f"{kind}{error}")
+def _fitted(
+    replicate: int, method: str, data: Simulated, found: Estimate | Exception, seconds: float
+) -> _Fitted:
+    """Put together what is kept of a fit; what was raised becomes a failure that is recorded."""
+    truth = np.append(data.beta, data.tau)
+    if isinstance(found, Exception):
+        expected = isinstance(found, ValueError | ArithmeticError)
+        kind = "" if expected else f"{type(found).__name__} "
+        found = Estimate.failed(len(data.beta), f"{kind}{found}")
+    return _Fitted(
+        replicate,
+        method,
+        truth,
+        share_with_one_outcome(data),
+        found.recorded(),
+        found.is_wild(truth),
+        seconds,
+    )
+
+
+def share_with_one_outcome(data: Simulated) -> float:
+    """Return the share of the groups whose outcomes are all the same.
+
+    Parameters
+    ----------
+    data : Simulated
+        Bernoulli outcomes, groups numbered from 0.
+    """
+    sizes, ones = np.bincount(data.groups), np.bincount(data.groups, weights=data.y)
+    return float(np.mean((ones == 0) | (ones == sizes)))
 
 
 def _first_clause(message: str) -> str:

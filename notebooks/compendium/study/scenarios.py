@@ -1,6 +1,12 @@
-"""The scenarios of the study: the published settings, small groups, the published two sites."""
+"""The scenarios of the study.
+
+A full factorial of groups says when which rule is enough; few sites, with the methods for them,
+what to do there; the published settings and the published two sites what the published errors cost.
+"""
 
 from __future__ import annotations
+
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -30,14 +36,23 @@ def _published_settings() -> list[Scenario]:
             "sites": sites,
             "patients": patients,
             "tau": float(np.sqrt(variance)),
+            "noise": noise,
         }
-        return Scenario(name, simulate.published_setting, parameters | {"noise": noise})
+        return Scenario(name, simulate.published_setting, parameters, OF_PUBLISHED, PUBLISHED)
 
     settings = [setting(m, n, v) for m in (2, 10) for n in (500, 30) for v in (1, 4)]
     return [*settings, setting(10, 500, 1, noise=1.0)]
 
 
-def _small_groups() -> list[Scenario]:
+def _two_sites() -> list[Scenario]:
+    kinds = {"two-sites-noise": False, "two-sites-intercepts": True}
+    return [
+        Scenario(name, two_sites, {"site_intercepts": intercepts}, OF_PUBLISHED, PUBLISHED)
+        for name, intercepts in kinds.items()
+    ]
+
+
+def _factorial() -> list[Scenario]:
     def design(groups: int, rows: int, tau: float, percent: int) -> Scenario:
         parameters = {
             "groups": groups,
@@ -46,39 +61,54 @@ def _small_groups() -> list[Scenario]:
             "prevalence": percent / 100,
         }
         name = f"groups-{groups}x{rows}-tau{tau:g}-prev{percent}"
-        return Scenario(name, simulate.small_groups, parameters)
+        return Scenario(name, simulate.small_groups, parameters, OF_FACTORIAL, FACTORIAL[groups])
 
-    sizes, taus = (2, 5, 10), (0.5, 1.0, 2.0, 4.0)
-    common = [design(m, n, tau, 20) for m in (50, 500) for n in sizes for tau in taus]
-    return [
-        *common,
-        *(design(500, n, 2.0, percent) for percent in (5, 50) for n in sizes),
-    ]
+    return [design(*levels) for levels in product(GROUPS, ROWS, TAUS, PERCENT)]
 
+
+def _few_sites() -> list[Scenario]:
+    def design(sites: int, rows: int, tau: float, ratio: float) -> Scenario:
+        kind = "few" if ratio == 1.0 else "unequal"
+        parameters = {"sites": sites, "rows": rows, "tau": tau, "ratio": ratio}
+        methods = OF_FEW if ratio == 1.0 else tuple(of for of in OF_FEW if of != "bootstrap")
+        return Scenario(
+            f"{kind}-{sites}x{rows}-tau{tau:g}", simulate.few_sites, parameters, methods
+        )
+
+    equal = [design(*levels, 1.0) for levels in product(FEW_SITES, FEW_ROWS, FEW_TAUS)]
+    return [*equal, *(design(m, 100, tau, RATIO) for m, tau in product((5, 10), FEW_TAUS))]
+
+
+# The factorial of groups.
+GROUPS, ROWS, TAUS, PERCENT = (10, 50, 500), (2, 5, 10, 30, 100), (0.5, 1.0, 2.0, 4.0), (5, 20, 50)
+OF_FACTORIAL = ("laplace", "quadrature-9", "auto", "reference")
+# Few sites, of equal sizes and of sizes of which the largest is so many times the smallest.
+FEW_SITES, FEW_ROWS, FEW_TAUS, RATIO = (2, 3, 5, 10), (30, 100, 500), (0.5, 1.0), 20.0
+OF_FEW = (
+    *("laplace", "auto", "reference", "profile", "reml", "bootstrap"),
+    *("soft", "site-dummies", "ignoring-sites"),
+)
+OF_PUBLISHED = (
+    *("laplace", "auto", "reference", "site-dummies", "ignoring-sites"),
+    *("ordinary-10", "as-published", "laplace-tau1"),
+)
+# Data sets of a scenario, at most; in the factorial by the number of groups. It has very many
+# scenarios, and compares methods on the same data sets, for which some tens are enough.
+FACTORIAL, PUBLISHED = {10: 100, 50: 100, 500: 40}, 100
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
-    for scenario in [
-        *_published_settings(),
-        *_small_groups(),
-        Scenario("two-sites-noise", two_sites, {"site_intercepts": False}),
-        Scenario("two-sites-intercepts", two_sites, {"site_intercepts": True}),
-    ]
+    for scenario in [*_factorial(), *_few_sites(), *_published_settings(), *_two_sites()]
 }
 """The scenarios of the study, by name."""
 
 A_DOZEN = (
-    *("sites-2x500-tau1", "sites-2x30-tau1", "sites-2x30-tau2"),
-    *("sites-10x500-tau1", "sites-10x30-tau2"),
-    *(
-        "groups-50x2-tau1-prev20",
-        "groups-50x5-tau2-prev20",
-        "groups-50x10-tau2-prev20",
-    ),
-    *("groups-500x2-tau1-prev20", "groups-500x5-tau2-prev50"),
-    *("two-sites-noise", "two-sites-intercepts"),
+    *("groups-10x30-tau1-prev20", "groups-50x2-tau1-prev20", "groups-50x5-tau2-prev20"),
+    *("groups-50x10-tau2-prev20", "groups-500x2-tau1-prev20", "groups-500x5-tau2-prev50"),
+    *("few-2x100-tau1", "few-5x100-tau1", "unequal-5x100-tau0.5"),
+    *("sites-2x30-tau1", "sites-10x30-tau2", "two-sites-intercepts"),
 )
-"""Names of scenarios of all kinds, of which a quick run takes a minute."""
+"""Names of scenarios of all kinds, of which a quick run takes less than a minute."""
 
 
 def designs() -> pd.DataFrame:
@@ -87,12 +117,14 @@ def designs() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by scenario; columns `kind` ("sites", "groups" or "two sites"), `groups`, `rows` (of
-        a group), `tau`, `prevalence` and `noise`, NaN where a scenario has no such parameter.
+        Indexed by scenario; columns `kind` ("groups", "few sites", "sites" or "two sites"),
+        `groups`, `rows` (of a group, on average), `tau`, `prevalence`, `ratio` (of the largest to
+        the smallest group) and `noise`, NaN where a scenario has no such parameter.
     """
     kinds = {
-        simulate.published_setting: "sites",
         simulate.small_groups: "groups",
+        simulate.few_sites: "few sites",
+        simulate.published_setting: "sites",
         two_sites: "two sites",
     }
     table = {}
@@ -108,7 +140,7 @@ def designs() -> pd.DataFrame:
             "kind": kinds.get(scenario.draw, "other"),
             "groups": given.get("groups", given.get("sites")),
             "rows": given.get("rows", given.get("patients")),
-            **{key: given.get(key) for key in ("tau", "prevalence", "noise")},
+            **{key: given.get(key) for key in ("tau", "prevalence", "ratio", "noise")},
         }
     whole = pd.DataFrame.from_dict(table, orient="index").rename_axis("scenario")
-    return whole.astype(dict.fromkeys(("prevalence", "noise"), float))
+    return whole.astype(dict.fromkeys(("prevalence", "ratio", "noise"), float))
