@@ -11,30 +11,37 @@ import pytest
 from matplotlib.figure import Figure
 
 import laplace
-from compendium import plots
+from compendium import plots, plots_study
 
 RNG = np.random.default_rng(1)
 GROUP = RNG.normal(size=(8, 1)), (np.arange(8) % 3 == 0).astype(float)
 NAMES = ["x0", "x1"]
-# a measure and its Monte Carlo error, of two methods in two scenarios; one value is off the axis
+# a measure and the ends of its bar, of two methods in two scenarios; one value is off the axis
 MEASURED = pd.DataFrame(
-    {"coverage": [0.94, 0.90, 0.96, 0.5], "coverage_mcse": [0.01, 0.02, 0.01, 0.01]},
+    {
+        "value": [0.94, 0.90, 0.96, 0.5],
+        "lower": [0.92, 0.86, 0.94, 0.4],
+        "upper": [0.96, 0.94, 0.98, 0.9],
+    },
     index=pd.MultiIndex.from_product(
-        [["small", "large"], ["laplace", "quadrature-25"]], names=["scenario", "method"]
+        [["small", "large"], ["laplace", "quadrature-9"]], names=["scenario", "method"]
     ),
 )
 MAPPED = pd.DataFrame([[0.02, 0.1, 3.0], [0.3, 0.6, 0.7]], [50, 1000], [0.5, 1.0, 4.0])
 DESIGNS = pd.DataFrame({"rows": [2, 2], "groups": [50, 500], "τ": [1.0, 1.0]}, ["small", "large"])
-INTERVALS = pd.DataFrame(
-    {
-        "method": ["laplace"] * 3 + ["quadrature-25"] * 2,
-        "estimate": [1.0, 4.0, 0.5, 1.1, 0.8],
-        "standard_error": 1.0,
-        "truth": 1.0,
-        "lower": [-0.96, 2.04, -1.46, -0.86, -1.16],
-        "upper": [2.96, 5.96, 2.46, 3.06, 2.76],
-        "covers": [True, False, True, True, True],
-    }
+SITES = pd.DataFrame(
+    {"value": [70.0, 90.0, 95.0], "mcse": [2.0, 1.0, 1.0]},
+    index=pd.MultiIndex.from_tuples([("auto", 2), ("auto", 10), ("reml", 2)]),
+)
+CELLS = pd.Series(
+    np.linspace(0.0, 1.6, 16),
+    pd.MultiIndex.from_product(
+        [[0.05, 0.5], [10, 500], [2, 30], [1.0, 4.0]],
+        names=["prevalence", "groups", "rows", "tau"],
+    ),
+)
+ONE_OUTCOME = pd.DataFrame(
+    {"one outcome": [5.0, 60.0, 90.0], "error": [1.0, 20.0, 500.0], "groups": [10, 50, 500]}
 )
 
 
@@ -85,11 +92,16 @@ def every_figure() -> dict[str, Figure]:
             pd.DataFrame({"as drawn": [0.1, 1.0], "sorted": [0.05, 0.8]}, index=[10, 100]),
         ),
         "proportions": plots.proportions(arms, {"a model": arms}, "proportion"),
-        "by_scenario": plots.by_scenario(MEASURED, 0.95, "coverage"),
-        "by_design": plots.by_design(MEASURED, DESIGNS, 0.95, "coverage", (0.8, 1.0)),
-        "zip_plot": plots.zip_plot(INTERVALS),
-        "against": plots.against({"a pair": pd.DataFrame({"a": [1.0, 2.0], "b": [1.5, 1.0]})}),
-        "run_times": plots.run_times(pd.DataFrame({"laplace": [0.001, 0.003], "mine": [0.1, 0.2]})),
+        "by_design": plots_study.by_design(MEASURED, DESIGNS, 0.95, "coverage", (0.8, 1.0)),
+        "against": plots_study.against(
+            {"a pair": pd.DataFrame({"a": [1.0, 2.0], "b": [1.5, 1.0]})}
+        ),
+        "factorial": plots_study.factorial(CELLS, (0.1, 0.5, 1.0), "laplace", ".1f"),
+        "over_one_outcome": plots_study.over_one_outcome(ONE_OUTCOME, (-50.0, 100.0)),
+        "by_sites": plots_study.by_sites({"between": SITES, "within": SITES}, 95.0, "coverage"),
+        "run_times": plots_study.run_times(
+            pd.DataFrame({"laplace": [0.001, 0.003], "mine": [0.1, 0.2]})
+        ),
     }
 
 
@@ -105,7 +117,8 @@ def test_every_figure_is_written_the_same_way_twice(tmp_path: Path) -> None:
             files[name] = (tmp_path / f"{name}.svg").read_bytes()
         written.append(files)
     assert written[0] == written[1]
-    drawn = {name for name, f in vars(plots).items() if hasattr(f, "__wrapped__")}
+    rooms = (plots, plots_study)
+    drawn = {n for room in rooms for n, f in vars(room).items() if hasattr(f, "__wrapped__")}
     assert drawn == set(written[0])
 
 
@@ -232,65 +245,77 @@ def test_the_users_settings_are_left_alone() -> None:
     assert mpl.rcParams["font.size"] == before
 
 
-def test_measures_are_drawn_where_they_are_with_their_monte_carlo_intervals() -> None:
-    ax = plots.by_scenario(MEASURED, 0.95, "coverage").axes[0]
-    drawn = {c.get_label(): c for c in ax.containers}
-    laplace_, bars = drawn["laplace"].lines[0], drawn["laplace"].lines[2][0]
-    np.testing.assert_array_equal(laplace_.get_xdata(), [0.94, 0.96])
-    ends = np.array([segment[:, 0] for segment in bars.get_segments()])
-    np.testing.assert_allclose(
-        ends, [[0.94 - 0.0196, 0.94 + 0.0196], [0.96 - 0.0196, 0.96 + 0.0196]]
-    )
-    assert laplace_.get_color() == plots.COLOURS["laplace"]
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["small", "large"]
-
-
-def test_what_is_off_the_axis_is_drawn_at_its_end_without_an_interval() -> None:
-    figure = plots.by_design(MEASURED, DESIGNS, 0.95, "coverage", (0.8, 1.0))
+def test_measures_are_drawn_where_they_are_with_their_bars() -> None:
+    figure = plots_study.by_design(MEASURED, DESIGNS, 0.95, "coverage", (0.8, 1.0))
     assert [ax.get_title() for ax in figure.axes] == [
         "groups = 50, rows = 2",
         "groups = 500, rows = 2",
     ]
-    exact = [line for line in figure.axes[1].lines if line.get_label() == "quadrature-25"]
+    first = {line.get_label(): line for line in figure.axes[0].lines}
+    assert first["laplace"].get_ydata() == [0.94]
+    assert first["laplace"].get_color() == plots.COLOURS["laplace"]
+    bars = [c.get_segments()[0][:, 1].tolist() for c in figure.axes[0].collections]
+    assert bars == [[0.92, 0.96], [0.86, 0.94]]
+    # what is off the axis is drawn at its end, and so is what its bar has there
+    exact = [line for line in figure.axes[1].lines if line.get_label() == "quadrature-9"]
     assert exact[0].get_ydata() == [0.8]
-    bars = [c.get_segments()[0] for c in figure.axes[1].collections]
-    assert [len(bar) for bar in bars] == [2, 0]
+    assert figure.axes[1].collections[1].get_segments()[0][:, 1].tolist() == [0.8, 0.9]
 
 
 def test_points_that_are_not_to_be_compared_are_hollow() -> None:
     # in a table that lacks a method in one scenario, as where nothing converged
     table = MEASURED.assign(hollow=[False, True, False, False]).drop(index=("large", "laplace"))
-    for figure in (
-        plots.by_scenario(table, 0.95, "coverage"),
-        plots.by_design(table, DESIGNS, 0.95, "coverage", (0.4, 1.0)),
-    ):
-        lines = [line for ax in figure.axes for line in ax.lines]
-        white = [line.get_xydata() for line in lines if line.get_color() == "white"]
-        (place,) = np.concatenate(white)
-        assert 0.90 in place
-        labels = figure.legends[0].get_texts()
-        assert [label.get_text() for label in labels] == ["laplace", "quadrature-25"]
+    figure = plots_study.by_design(table, DESIGNS, 0.95, "coverage", (0.4, 1.0))
+    lines = [line for ax in figure.axes for line in ax.lines]
+    white = [line.get_xydata() for line in lines if line.get_color() == "white"]
+    (place,) = np.concatenate(white)
+    assert 0.90 in place
+    labels = figure.legends[0].get_texts()
+    assert [label.get_text() for label in labels] == ["laplace", "quadrature-9"]
 
 
-def test_sticks_that_are_longer_than_the_axis_end_there_without_an_interval() -> None:
-    ax = plots.by_scenario(MEASURED, 0.95, "coverage", (0.8, 1.0)).axes[0]
-    exact = next(c for c in ax.containers if c.get_label() == "quadrature-25")
-    np.testing.assert_array_equal(exact.lines[0].get_xdata(), [0.90, 0.8])
-    bars = exact.lines[2][0].get_segments()
-    assert [np.isfinite(bar).all() and len(bar) == 2 for bar in bars] == [True, False]
-    low, high = ax.get_xlim()
-    assert low < 0.8
-    assert high > 1.0
+def test_the_factorial_has_a_map_for_each_prevalence_and_number_of_groups() -> None:
+    figure = plots_study.factorial(CELLS, (0.1, 0.5, 1.0), "laplace", ".1f")
+    assert [ax.get_title() for ax in figure.axes] == [
+        "10 groups, 5 % ones",
+        "500 groups, 5 % ones",
+        "10 groups, 50 % ones",
+        "500 groups, 50 % ones",
+    ]
+    last = figure.axes[-1]
+    assert [text.get_text() for text in last.texts] == ["1.3", "1.4", "1.5", "1.6"]
+    assert [t.get_text() for t in last.get_xticklabels()] == ["1", "4"]
+    assert [t.get_text() for t in last.get_yticklabels()] == ["2", "30"]
+    # darker beyond each step, and white text where it is dark
+    depths = [patch.get_alpha() for ax in figure.axes for patch in ax.collections]
+    assert sorted(set(depths)) == pytest.approx([0.0, 0.3, 0.6, 0.9])
+    assert {text.get_color() for text in last.texts} == {"white"}
+    missing = plots_study.factorial(CELLS.where(CELLS < 1.5), (0.1,), "laplace", ".1f")
+    assert [text.get_text() for text in missing.axes[-1].texts] == ["1.3", "1.4", "–", "–"]
 
 
-def test_a_zip_plot_sorts_by_the_distance_and_counts_what_covers() -> None:
-    ax, other = plots.zip_plot(INTERVALS).axes
-    assert ax.get_title() == "laplace: 66.7 %"
-    assert other.get_title() == "quadrature-25: 100.0 %"
-    covering, missing = ax.collections
-    assert [s[0, 0] for s in covering.get_segments()] == [-0.96, -1.46]  # nearest first
-    np.testing.assert_allclose([s[0, 1] for s in missing.get_segments()], [100 * 2.5 / 3])
-    assert missing.get_segments()[0][:, 0].tolist() == [2.04, 5.96]
+def test_an_error_over_groups_with_one_outcome_is_drawn_for_each_number_of_groups() -> None:
+    (ax,) = plots_study.over_one_outcome(ONE_OUTCOME, (-50.0, 100.0)).axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in ax.lines[1:]}
+    assert drawn == {
+        "10 groups": [[5.0, 1.0]],
+        "50 groups": [[60.0, 20.0]],
+        "500 groups": [[90.0, 100.0]],  # at the end of the axis
+    }
+
+
+def test_methods_for_few_sites_are_drawn_at_their_number_of_sites() -> None:
+    figure = plots_study.by_sites({"between": SITES, "within": SITES}, 95.0, "coverage")
+    assert [ax.get_title() for ax in figure.axes] == ["between", "within"]
+    ax = figure.axes[0]
+    of = {line.get_label(): line for line in ax.lines}
+    assert of["auto"].get_ydata().tolist() == [70.0, 90.0]
+    assert of["auto"].get_xdata().round().tolist() == [0, 1]
+    assert of["reml"].get_color() == plots.COLOURS["other arm"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["2 sites", "10 sites"]
+    ends = ax.collections[1].get_segments()[0][:, 1]
+    np.testing.assert_allclose(ends, [70.0 - 2 * 1.96, 70.0 + 2 * 1.96])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["auto", "reml"]
 
 
 def test_pairs_and_times_are_drawn_as_they_are() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from designs import REFERENCE
 
-from compendium.study import Study, failures, intervals, performance, shifts
+from compendium.study import Study, distances, failures, intervals, performance, shifts
 
 # Our names, and those of rsimsum.
 NAMES = {
@@ -28,7 +28,9 @@ NAMES = {
 
 def made_up() -> pd.DataFrame:
     rows = pd.read_csv(REFERENCE / "simsum.csv")
-    return rows.assign(scenario="s", estimand="x", converged=True, boundary=False)
+    return rows.assign(
+        scenario="s", estimand="x", converged=True, boundary=False, lower=np.nan, upper=np.nan
+    )
 
 
 @pytest.mark.parametrize("method", ["a", "b"])
@@ -53,6 +55,8 @@ def rows_of(estimate, se, *, truth=1.0, estimand="x", converged=True, boundary=F
             "estimand": estimand,
             "estimate": estimate,
             "standard_error": se,
+            "lower": np.nan,
+            "upper": np.nan,
             "truth": truth,
             "converged": converged,
             "boundary": boundary,
@@ -147,6 +151,52 @@ def test_what_is_wrong_is_said(options, words):
         performance(rows_of([1.0], [1.0]), **options)
 
 
+def test_a_methods_own_intervals_are_used_and_may_have_no_end():
+    rows = rows_of([1.2, 1.2, 1.2, 1.2], [0.1, 0.1, 0.1, 0.1])
+    rows["lower"], rows["upper"] = [0.9, 1.1, -np.inf, np.nan], [1.3, 1.3, np.inf, 1.3]
+    found = intervals(rows)
+    # the last has no lower end of its own, so that its interval is Wald's
+    assert found["covers"].tolist() == [True, False, True, False]
+    measures = only(performance(rows))
+    assert (measures["coverage"], measures["intervals"]) == (0.5, 4)
+    assert measures["power"] == 0.75
+    # at the boundary there is an interval, although there is no standard error
+    at_zero = rows_of([0.0], [np.nan], estimand="tau", boundary=True)
+    at_zero["lower"], at_zero["upper"] = 0.0, 1.5
+    assert only(performance(at_zero))["coverage"] == 1.0
+    assert only(intervals(at_zero))["covers"]
+
+
+def test_quantiles_and_wild_estimates():
+    rows = rows_of([1.0, 1.1, 1.2, 1.3, 50.0], [0.1] * 5)
+    measures = only(performance(rows))
+    assert measures["median_error"] == pytest.approx(0.2)
+    assert measures["lower_error"] == pytest.approx(0.1)
+    assert measures["upper_error"] == pytest.approx(0.3)
+    assert measures["beyond"] == 0.2
+    assert measures["bias"] > 9.0
+    assert np.isnan(only(performance(rows_of([1.0, 2.0], [0.1] * 2, truth=0.0)))["beyond"])
+    # of normal errors, the standard error of the median is sqrt(pi / 2n)
+    rng = np.random.default_rng(2)
+    many = only(performance(rows_of(rng.normal(size=20_000), np.ones(20_000), truth=0.0)))
+    assert many["median_error_mcse"] == pytest.approx(np.sqrt(np.pi / 40_000), rel=0.1)
+
+
+def test_distances_are_those_between_estimates_that_both_have():
+    ours = rows_of([1.0, 1.3, 9.0, 0.0], [0.1, 0.2, 0.1, np.nan], estimand="tau")
+    ours["converged"] = [True, True, False, True]
+    ours["boundary"] = [False, False, False, True]
+    theirs = rows_of([1.1, 1.0, 1.0, 1.0], [0.5, 0.5, 0.5, 0.5], estimand="tau")
+    both = pd.concat([ours.assign(method="a"), theirs.assign(method="b")])
+    found = only(distances(both, "a", "b"))
+    assert (found["drawn"], found["compared"], found["apart"]) == (4, 2, 1)
+    # in log tau, whose standard error is 0.5 / tau of the reference
+    each = [abs(np.log(1.0 / 1.1)) / (0.5 / 1.1), np.log(1.3) / 0.5]
+    assert found["median"] == pytest.approx(np.mean(each))
+    of_x = both.assign(estimand="x", boundary=False, converged=True)
+    assert only(distances(of_x, "a", "b"))["upper"] > 10.0
+
+
 def test_failures_are_counted_by_what_they_say():
     rows = Study(["sites-2x30-tau2"], ["laplace", "site-dummies"], replicates=60).run(workers=2)
     counts = failures(rows)
@@ -163,16 +213,18 @@ def test_failures_are_counted_by_what_they_say():
 
 
 def test_shifts_put_the_predicted_error_beside_the_actual_one():
-    study = Study(["groups-50x10-tau1-prev20"], ["laplace", "quadrature-25"], replicates=20)
-    found = shifts(study.run(workers=1), "laplace", "quadrature-25")
+    study = Study(["groups-50x10-tau1-prev20"], ["laplace", "reference"], replicates=20)
+    found = shifts(study.run(workers=1), "laplace", "reference")
     import laplace
 
     data = study.data("groups-50x10-tau1-prev20", 4)
-    fit, exact = laplace.fit(*data, nodes=1), laplace.fit(*data, nodes=25)
+    fit, exact = laplace.fit(*data, nodes=1), laplace.fit(*data, nodes=99)
     scale = np.append(fit.bse.iloc[:-1], fit.bse["tau"] / fit.tau)
     rows = found[found["replicate"] == 4].set_index("estimand")
     # estimates are kept to five digits, of which the difference loses some
     np.testing.assert_allclose(rows["actual"], (exact.theta - fit.theta) / scale, atol=2e-4)
-    np.testing.assert_allclose(rows["predicted"], fit.approximation_error(), atol=1e-5)
+    # 13 bits are kept of what was predicted
+    error = fit.approximation_error()
+    np.testing.assert_allclose(rows["predicted"], error, rtol=2**-13, atol=1e-6)
     # one Newton step goes nearly all the way where the error is small
     assert (found["predicted"] - found["actual"]).abs().max() < 0.1 * found["actual"].abs().max()

@@ -6,7 +6,6 @@ The colours are Okabe and Ito's, which colour-blind readers can tell apart; mark
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -48,19 +47,6 @@ MARKERS = {
 }
 FEW_GROUPS = 20  # so many labels fit below an axis
 ROOM_FOR_LABEL = 1.4  # ratio of two numbers on a logarithmic axis whose labels do not touch
-# The methods of the study: those above as they are, the others told apart by marker, too.
-METHODS = {
-    "laplace": (COLOURS["laplace"], MARKERS["laplace"]),
-    "quadrature-5": ("#E69F00", "^"),
-    "quadrature-25": (COLOURS["quadrature"], MARKERS["quadrature"]),
-    "auto": ("#CC9966", "p"),
-    "ordinary-10": (COLOURS["faint"], "v"),
-    "as-published": (COLOURS["published"], MARKERS["published"]),
-    "laplace-tau1": ("#6699CC", "h"),
-    "soft": (COLOURS["other arm"], "P"),
-    "ignoring-sites": (COLOURS["one arm"], "X"),
-    "site-dummies": ("#56B4E9", "*"),
-}
 # Four curves of one kind: colour, marker and line.
 FOUR = [
     (COLOURS["laplace"], "o", "-"),
@@ -70,8 +56,6 @@ FOUR = [
 ]
 SHIFTS = (0.1, 0.25, 0.5, 1.0)  # in standard errors, where a map of shifts becomes darker
 ROOM_BESIDE = 12  # ratio by which a logarithmic axis is longer, so that names fit beside curves
-# Monte Carlo intervals: this many standard errors to each side.
-Z_95 = 1.96
 WIDTH = 5.6  # inches; text stays legible when a phone shrinks the figure
 
 STYLE: Any = {
@@ -108,7 +92,7 @@ def save_svg(figure: Figure, path: Path) -> None:
         path.write_text(svg.drawn(figure), encoding="utf-8")
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def drawn_in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Let a function draw in the book's style, whatever the caller's settings are."""
 
     @wraps(draw)
@@ -119,7 +103,7 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return styled
 
 
-def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
+def figure_of(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
     """Return a figure of the book's width, and its axes."""
     layout = ConstrainedLayoutEngine(hspace=0.06)
     figure = Figure(figsize=(WIDTH, height), layout=layout)
@@ -137,7 +121,7 @@ def _node_ticks(ax: Any, nodes: pd.Index) -> None:
     ax.minorticks_off()
 
 
-@_styled
+@drawn_in_style
 def integrand(
     groups: Mapping[str, tuple[Array, Array]],
     beta: Array,
@@ -161,7 +145,7 @@ def integrand(
     -------
     Figure
     """
-    figure, axes = _figure(len(groups), 1, 2.9 * len(groups), squeeze=False)
+    figure, axes = figure_of(len(groups), 1, 2.9 * len(groups), squeeze=False)
     for ax, (title, (x, y)) in zip(axes[:, 0], groups.items(), strict=True):
         mode = derivatives.mode(x, y, beta, tau)
         omega = derivatives.omega(x, y, beta, tau)
@@ -195,7 +179,7 @@ def integrand(
     return figure
 
 
-@_styled
+@drawn_in_style
 def quadrature_error(errors: pd.DataFrame, ylabel: str = "error of the log-likelihood") -> Figure:
     """Draw an absolute error against the number of nodes, of the ordinary and the adaptive rule.
 
@@ -211,7 +195,7 @@ def quadrature_error(errors: pd.DataFrame, ylabel: str = "error of the log-likel
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 3.4)
+    figure, ax = figure_of(1, 1, 3.4)
     floor = 1e-16  # an error of exactly zero has no place on a log scale
     lines = {
         "ordinary": (":", "v", COLOURS["faint"]),
@@ -246,7 +230,7 @@ def quadrature_error(errors: pd.DataFrame, ylabel: str = "error of the log-likel
     return figure
 
 
-@_styled
+@drawn_in_style
 def errors_by_group(errors: Mapping[str, pd.DataFrame], kinds: pd.Series) -> Figure:
     """Draw each group's absolute error against the number of nodes, a panel a rule.
 
@@ -266,7 +250,7 @@ def errors_by_group(errors: Mapping[str, pd.DataFrame], kinds: pd.Series) -> Fig
     ValueError
         If there are more than three kinds.
     """
-    figure, axes = _figure(len(errors), 1, 2.9 * len(errors), sharex=True, sharey=True)
+    figure, axes = figure_of(len(errors), 1, 2.9 * len(errors), sharex=True, sharey=True)
     colours = {
         "ordinary": COLOURS["faint"],
         "adaptive": COLOURS["quadrature"],
@@ -311,7 +295,7 @@ def errors_by_group(errors: Mapping[str, pd.DataFrame], kinds: pd.Series) -> Fig
     return figure
 
 
-@_styled
+@drawn_in_style
 def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
     """Draw predicted against actual shifts, with the band of a factor about equality.
 
@@ -326,7 +310,7 @@ def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 4.2)
+    figure, ax = figure_of(1, 1, 4.2)
     predicted, actual = shifts["predicted"].abs(), shifts["actual"].abs()
     both = pd.concat([predicted, actual])
     ends = np.array([both.min() / 1.5, both.max() * 1.5])
@@ -357,7 +341,7 @@ def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
     return figure
 
 
-@_styled
+@drawn_in_style
 def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]) -> Figure:
     """Draw estimates against the number of nodes, of the ordinary and the adaptive rule.
 
@@ -373,7 +357,7 @@ def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]
     -------
     Figure
     """
-    figure, axes = _figure(len(panels), 1, 0.9 + 1.5 * len(panels), squeeze=False, sharex=True)
+    figure, axes = figure_of(len(panels), 1, 0.9 + 1.5 * len(panels), squeeze=False, sharex=True)
     lines = {
         "ordinary": (":", "v", COLOURS["faint"]),
         "adaptive": ("-", MARKERS["quadrature"], COLOURS["quadrature"]),
@@ -405,11 +389,11 @@ def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]
         ax.set(xscale="log", ylabel=title)
         _node_ticks(ax, estimates.index)
     axes[-1, 0].set_xlabel("number of nodes K")
-    _legend_above(figure, axes[0, 0], 2)
+    legend_above(figure, axes[0, 0], 2)
     return figure
 
 
-@_styled
+@drawn_in_style
 def map_of_designs(panels: Mapping[str, pd.DataFrame], nodes: pd.DataFrame) -> Figure:
     """Draw tables over the number of groups and tau as maps: of shifts, and of nodes.
 
@@ -426,7 +410,7 @@ def map_of_designs(panels: Mapping[str, pd.DataFrame], nodes: pd.DataFrame) -> F
     Figure
     """
     tables = [*panels.items(), ("nodes that are enough", nodes)]
-    figure, axes = _figure(len(tables), 1, 0.5 + 2.3 * len(tables), squeeze=False)
+    figure, axes = figure_of(len(tables), 1, 0.5 + 2.3 * len(tables), squeeze=False)
     for ax, (title, table) in zip(axes[:, 0], tables, strict=True):
         of_nodes = table is nodes
         colour = COLOURS["quadrature" if of_nodes else "laplace"]
@@ -460,7 +444,7 @@ def map_of_designs(panels: Mapping[str, pd.DataFrame], nodes: pd.DataFrame) -> F
     return figure
 
 
-@_styled
+@drawn_in_style
 def remainder(errors: pd.DataFrame) -> Figure:
     """Draw what Laplace leaves out against the number of rows, and what its next term leaves.
 
@@ -473,7 +457,7 @@ def remainder(errors: pd.DataFrame) -> Figure:
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 3.6)
+    figure, ax = figure_of(1, 1, 3.6)
     kinds = {"Laplace": "laplace", "with the next term": "quadrature"}
     for (name, kind), order in zip(kinds.items(), (1, 2), strict=True):
         colour, curve = COLOURS[kind], errors[name]
@@ -497,7 +481,7 @@ def remainder(errors: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@drawn_in_style
 def errors_by_events(by_rows: pd.DataFrame, by_events: pd.DataFrame) -> Figure:
     """Draw what Laplace leaves out of one group: by its rows, and by its rarer outcome.
 
@@ -513,7 +497,7 @@ def errors_by_events(by_rows: pd.DataFrame, by_events: pd.DataFrame) -> Figure:
     -------
     Figure
     """
-    figure, (above, below) = _figure(2, 1, 6.6)
+    figure, (above, below) = figure_of(2, 1, 6.6)
     for name, look in zip(by_rows.columns, FOUR, strict=False):
         curve = by_rows[name].dropna()
         above.plot(curve.index, curve, color=look[0], marker=look[1], linestyle=look[2])
@@ -567,7 +551,7 @@ def _beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
     )
 
 
-@_styled
+@drawn_in_style
 def corrections(shifts: pd.DataFrame) -> Figure:
     """Draw how far each correction, made alone, moves each coefficient.
 
@@ -580,7 +564,7 @@ def corrections(shifts: pd.DataFrame) -> Figure:
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 1.2 + 0.38 * len(shifts))
+    figure, ax = figure_of(1, 1, 1.2 + 0.38 * len(shifts))
     ax.axvline(0, color=COLOURS["published"], linewidth=1.2)
     for row, name in enumerate(shifts.index):
         ax.plot(
@@ -602,7 +586,7 @@ def corrections(shifts: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@drawn_in_style
 def published_distances(distances: pd.DataFrame, limit: float = 1.0) -> Figure:
     """Draw how far published results are from a maximum: a row a method, a dot a data set.
 
@@ -618,7 +602,7 @@ def published_distances(distances: pd.DataFrame, limit: float = 1.0) -> Figure:
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 0.9 + 0.8 * distances.shape[1])
+    figure, ax = figure_of(1, 1, 0.9 + 0.8 * distances.shape[1])
     least = 1e-6  # what is nearer is drawn there
     ax.axvline(limit, color=COLOURS["truth"], linewidth=1)
     for place, (name, column) in enumerate(distances.items()):
@@ -638,7 +622,7 @@ def published_distances(distances: pd.DataFrame, limit: float = 1.0) -> Figure:
     return figure
 
 
-@_styled
+@drawn_in_style
 def coefficients(
     estimates: Mapping[str, tuple[ArrayLike, ArrayLike | None]],
     names: Sequence[str],
@@ -656,7 +640,7 @@ def coefficients(
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 4.2)
+    figure, ax = figure_of(1, 1, 4.2)
     places = np.arange(len(names), dtype=float)
     offsets = np.linspace(-0.27, 0.27, len(estimates))
     ax.axhline(0, color=COLOURS["faint"], linewidth=0.8)
@@ -680,7 +664,7 @@ def coefficients(
     return figure
 
 
-@_styled
+@drawn_in_style
 def profile(curves: Mapping[str, pd.Series], maxima: Mapping[str, float]) -> Figure:
     """Draw the profile log-likelihood of tau, a panel a data set.
 
@@ -695,7 +679,7 @@ def profile(curves: Mapping[str, pd.Series], maxima: Mapping[str, float]) -> Fig
     -------
     Figure
     """
-    figure, axes = _figure(1, len(curves), 3.2, squeeze=False)
+    figure, axes = figure_of(1, len(curves), 3.2, squeeze=False)
     for ax, (title, curve) in zip(axes[0], curves.items(), strict=True):
         ax.plot(curve.index, curve, color=COLOURS["laplace"])
         best = maxima[title]
@@ -722,7 +706,7 @@ def profile(curves: Mapping[str, pd.Series], maxima: Mapping[str, float]) -> Fig
     return figure
 
 
-@_styled
+@drawn_in_style
 def random_effects(effects: pd.DataFrame, group: str = "groups") -> Figure:
     """Draw each group's random intercept, sorted, with an interval.
 
@@ -738,7 +722,7 @@ def random_effects(effects: pd.DataFrame, group: str = "groups") -> Figure:
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 3.6)
+    figure, ax = figure_of(1, 1, 3.6)
     ordered = effects.sort_values("mode", kind="stable")
     place = np.arange(len(ordered))
     own = {"low", "high"} <= set(ordered)
@@ -763,7 +747,7 @@ def random_effects(effects: pd.DataFrame, group: str = "groups") -> Figure:
     return figure
 
 
-@_styled
+@drawn_in_style
 def curves(panels: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str) -> Figure:
     """Draw fitted curves, such as probabilities, of a few kinds of rows; a panel a model.
 
@@ -778,7 +762,7 @@ def curves(panels: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str) -> Figu
     -------
     Figure
     """
-    figure, axes = _figure(
+    figure, axes = figure_of(
         len(panels), 1, 0.7 + 2.7 * len(panels), squeeze=False, sharex=True, sharey=True
     )
     for ax, (title, fitted) in zip(axes[:, 0], panels.items(), strict=True):
@@ -794,7 +778,7 @@ def curves(panels: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str) -> Figu
     return figure
 
 
-@_styled
+@drawn_in_style
 def proportions(observed: pd.DataFrame, panels: Mapping[str, pd.DataFrame], ylabel: str) -> Figure:
     """Draw observed proportions over time and the fitted population average, a colour an arm.
 
@@ -811,7 +795,7 @@ def proportions(observed: pd.DataFrame, panels: Mapping[str, pd.DataFrame], ylab
     -------
     Figure
     """
-    figure, axes = _figure(
+    figure, axes = figure_of(
         len(panels), 1, 0.9 + 2.5 * len(panels), squeeze=False, sharex=True, sharey=True
     )
     styles = [
@@ -841,7 +825,7 @@ def proportions(observed: pd.DataFrame, panels: Mapping[str, pd.DataFrame], ylab
     return figure
 
 
-@_styled
+@drawn_in_style
 def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
     """Draw the time of a fit, here and elsewhere, and how ours grows with the number of rows.
 
@@ -857,7 +841,7 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
     Figure
     """
     height = 0.55 * len(peers)
-    figure, (above, below) = _figure(
+    figure, (above, below) = figure_of(
         2,
         1,
         5.0 + height,
@@ -920,174 +904,7 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
-def by_scenario(
-    table: pd.DataFrame,
-    reference: float,
-    xlabel: str,
-    limits: tuple[float, float] = (-np.inf, np.inf),
-) -> Figure:
-    """Draw a measure of several methods, a row a scenario, with 95 % Monte Carlo intervals.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Indexed by scenario and method; two columns, the measure and its Monte Carlo standard error.
-        A third, if there is one, says which points are drawn hollow.
-    reference : float
-        Where the sticks begin.
-    xlabel : str
-        What is measured.
-    limits : (float, float)
-        What is beyond is drawn there, without an interval.
-
-    Returns
-    -------
-    Figure
-    """
-    value, mcse, *marks = (table[name].unstack("method") for name in table)
-    names = list(dict.fromkeys(table.index.get_level_values("scenario")))
-    figure, ax = _figure(1, 1, 1.3 + len(names) * (0.16 + 0.13 * value.shape[1]))
-    ax.axvline(reference, color=COLOURS["truth"], linewidth=1)
-    offsets = np.linspace(-0.32, 0.32, value.shape[1])
-    low, high = limits
-    mcse = mcse.mask((value < low) | (value > high))
-    value = value.clip(low, high)
-    for shift, method in zip(offsets, value.columns, strict=True):
-        colour, marker = _look(method)
-        x, place = value.loc[names, method], np.arange(len(names)) + shift
-        ax.hlines(place, reference, x, color=colour, linewidth=0.8)
-        ax.errorbar(
-            x,
-            place,
-            xerr=Z_95 * mcse.loc[names, method],
-            fmt=marker,
-            color=colour,
-            markersize=5,
-            elinewidth=2.2,
-            label=method,
-        )
-        for mark in marks:
-            _hollow(ax, x, place, mark.loc[names, method])
-    for place in np.arange(1, len(names)) - 0.5:
-        ax.axhline(place, color=COLOURS["faint"], linewidth=0.3)
-    ax.set(
-        yticks=range(len(names)),
-        yticklabels=names,
-        ylim=(len(names) - 0.5, -0.5),
-        xlabel=xlabel,
-    )
-    if np.all(np.isfinite(limits)):
-        margin = 0.03 * (high - low)  # room for the markers at the ends
-        ax.set_xlim(low - margin, high + margin)
-    ax.tick_params(axis="y", length=0, labelsize=10)
-    _legend_above(figure, ax)
-    return figure
-
-
-@_styled
-def by_design(
-    table: pd.DataFrame,
-    designs: pd.DataFrame,
-    reference: float,
-    ylabel: str,
-    limits: tuple[float, float],
-) -> Figure:
-    """Draw a measure of several methods in a grid of panels, with 95 % Monte Carlo intervals.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Indexed by scenario and method; two columns, the measure and its Monte Carlo standard error.
-        A third, if there is one, says which points are drawn hollow.
-    designs : DataFrame
-        Indexed by scenario; three columns: what differs between rows, between columns of panels,
-        and along the horizontal axis of each.
-    reference : float
-        Where a line is drawn.
-    ylabel : str
-        What is measured.
-    limits : (float, float)
-        Ends of the vertical axis; what is beyond is drawn there, without an interval.
-
-    Returns
-    -------
-    Figure
-    """
-    row, column, along = designs.columns
-    rows, columns, places = (sorted(designs[name].unique()) for name in designs.columns)
-    figure, axes = _figure(
-        len(rows),
-        len(columns),
-        2.1 * len(rows) + 0.8,
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-    )
-    methods = list(dict.fromkeys(table.index.get_level_values("method")))
-    offsets = np.linspace(-0.2, 0.2, len(methods))
-    low, high = limits
-    for (i, a), (k, b) in itertools.product(enumerate(rows), enumerate(columns)):
-        ax = axes[i, k]
-        ax.axhline(reference, color=COLOURS["truth"], linewidth=1)
-        cell = designs[(designs[row] == a) & (designs[column] == b)].sort_values(along)
-        at = np.searchsorted(places, cell[along])
-        for shift, method in zip(offsets, methods, strict=True):
-            colour, marker = _look(method)
-            value, mcse, *marks = (
-                table[name].xs(method, level="method").reindex(cell.index) for name in table
-            )
-            place = at + shift
-            bar = Z_95 * mcse.mask((value < low) | (value > high))
-            ax.vlines(place, value - bar, value + bar, color=colour, linewidth=1.6)
-            ax.plot(
-                place,
-                value.clip(low, high),
-                marker,
-                color=colour,
-                markersize=5,
-                clip_on=False,
-                label=method,
-                zorder=3,
-            )
-            for mark in marks:
-                _hollow(ax, place, value.clip(low, high), mark)
-        ax.set_title(f"{column} = {b:g}, {row} = {a:g}", fontsize=11)
-        ax.set(
-            xticks=range(len(places)),
-            xticklabels=[f"{place:g}" for place in places],
-        )
-        ax.set_ylim(low, high)
-    for ax in axes[-1]:
-        ax.set_xlabel(along)
-    for ax in axes[:, 0]:
-        ax.set_ylabel(ylabel)
-    _legend_above(figure, axes[0, 0])
-    return figure
-
-
-def _look(method: str) -> tuple[str, str]:
-    """Return the colour and the marker of a method; of one that the book does not know, grey."""
-    return METHODS.get(method, (COLOURS["faint"], "o"))
-
-
-def _hollow(ax: Any, x: ArrayLike, y: ArrayLike, which: pd.Series) -> None:
-    """Take the middle out of some markers; what is missing is none of them."""
-    inside = (which == 1).to_numpy()
-    if not inside.any():  # a line without points that is not clipped has no place in a layout
-        return
-    ax.plot(
-        np.asarray(x)[inside],
-        np.asarray(y)[inside],
-        "o",
-        color="white",
-        markersize=2,
-        clip_on=False,
-        zorder=4,
-    )
-
-
-def _legend_above(figure: Figure, ax: Any, columns: int = 3) -> None:
+def legend_above(figure: Figure, ax: Any, columns: int = 3) -> None:
     """Put the legend of one panel above all of them."""
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(
@@ -1096,120 +913,3 @@ def _legend_above(figure: Figure, ax: Any, columns: int = 3) -> None:
         loc="outside upper center",
         ncols=min(len(labels), columns),
     )
-
-
-@_styled
-def zip_plot(intervals: pd.DataFrame) -> Figure:
-    """Draw the intervals of one estimand, the furthest from the truth on top; a panel a method.
-
-    Parameters
-    ----------
-    intervals : DataFrame
-        Columns `method`, `estimate`, `standard_error`, `truth`, `lower`, `upper` and `covers`.
-
-    Returns
-    -------
-    Figure
-    """
-    methods = list(dict.fromkeys(intervals["method"]))
-    figure, axes = _figure(1, len(methods), 4.4, squeeze=False, sharex=True, sharey=True)
-    for ax, method in zip(axes[0], methods, strict=True):
-        rows = intervals[intervals["method"] == method]
-        far = ((rows["estimate"] - rows["truth"]) / rows["standard_error"]).abs()
-        rows = rows.iloc[np.argsort(far.to_numpy(), kind="stable")]
-        centile = 100.0 * (np.arange(len(rows)) + 0.5) / len(rows)
-        covers = rows["covers"].to_numpy()
-        for inside, colour in (
-            (True, COLOURS["faint"]),
-            (False, _look(method)[0]),
-        ):
-            of_kind = rows[covers == inside]
-            ax.hlines(
-                centile[covers == inside],
-                of_kind["lower"],
-                of_kind["upper"],
-                color=colour,
-                linewidth=0.6,
-            )
-        ax.axvline(rows["truth"].iloc[0], color=COLOURS["truth"], linewidth=1)
-        ax.axhline(95.0, color=COLOURS["truth"], linewidth=0.8, linestyle="--")
-        ax.set(title=f"{method}: {100.0 * covers.mean():.1f} %", ylim=(0, 100))
-        ax.title.set_fontsize(11)
-    axes[0, 0].set_ylabel("centile of the distance from the truth")
-    figure.supxlabel("95 % interval")
-    return figure
-
-
-@_styled
-def against(panels: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw one column against another, and where both are equal; a panel a pair.
-
-    Parameters
-    ----------
-    panels : mapping of str to DataFrame
-        Title; two columns, whose names are those of the axes.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, axes = _figure(1, len(panels), 3.4, squeeze=False)
-    for ax, (title, pair) in zip(axes[0], panels.items(), strict=True):
-        low, high = float(pair.min().min()), float(pair.max().max())
-        ax.plot([low, high], [low, high], color=COLOURS["truth"], linewidth=1)
-        ax.plot(
-            pair.iloc[:, 0],
-            pair.iloc[:, 1],
-            "o",
-            color=COLOURS["laplace"],
-            markersize=2.5,
-        )
-        ax.set_title(title, fontsize=11)
-        ax.set(xlabel=pair.columns[0], ylabel=pair.columns[1])
-        ax.set_box_aspect(1)
-        ax.locator_params(nbins=4)
-    return figure
-
-
-@_styled
-def run_times(seconds: pd.DataFrame) -> Figure:
-    """Draw how long methods take: a dot a scenario, a line at the median.
-
-    Parameters
-    ----------
-    seconds : DataFrame
-        A row a scenario, a column a method.
-
-    Returns
-    -------
-    Figure
-    """
-    methods = list(seconds.columns)
-    figure, ax = _figure(1, 1, 0.9 + 0.36 * len(methods))
-    for place, method in enumerate(methods):
-        colour, marker = _look(method)
-        times = 1000.0 * seconds[method].dropna()
-        ax.plot(
-            times,
-            np.full(len(times), place),
-            marker,
-            color=colour,
-            alpha=0.5,
-            markersize=5,
-        )
-        ax.vlines(
-            times.median(),
-            place - 0.32,
-            place + 0.32,
-            color=COLOURS["truth"],
-            linewidth=1.5,
-        )
-    ax.set(
-        xscale="log",
-        yticks=range(len(methods)),
-        yticklabels=methods,
-        ylim=(len(methods) - 0.5, -0.5),
-        xlabel="milliseconds a fit",
-    )
-    ax.tick_params(axis="y", length=0)
-    return figure

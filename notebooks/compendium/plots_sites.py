@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from compendium.plots import COLOURS, WIDTH, _figure, _styled
+from compendium.plots import COLOURS, WIDTH, drawn_in_style, figure_of
 
 
-@_styled
+@drawn_in_style
 def what_leaves(stays: int, sent: Mapping[str, int]) -> Figure:
     """Draw how many numbers stay at a hospital and how many leave it, as areas.
 
@@ -26,7 +26,7 @@ def what_leaves(stays: int, sent: Mapping[str, int]) -> Figure:
     -------
     Figure
     """
-    figure, ax = _figure(1, 1, 3.4)
+    figure, ax = figure_of(1, 1, 3.4)
     side = np.sqrt(stays)
     ax.add_patch(Rectangle((0.0, 0.0), side, side, color=COLOURS["one arm"], linewidth=0))
     ax.text(

@@ -1,7 +1,7 @@
 """A Monte Carlo study: scenarios, methods, replicates; one tidy table; performance measures.
 
 >>> from compendium.study import Study
->>> study = Study(["groups-50x5-tau1-prev20"], ["laplace", "quadrature-25"], replicates=2)
+>>> study = Study(["groups-50x5-tau1-prev20"], ["laplace", "quadrature-9"], replicates=2)
 >>> results = study.run(workers=1)
 >>> len(results)  # two replicates, two methods, four estimands
 16
@@ -24,6 +24,7 @@ except ModuleNotFoundError as missing:
 from compendium.study.definition import Method, Scenario
 from compendium.study.methods import METHODS, Estimate
 from compendium.study.performance import (
+    distances,
     failures,
     intervals,
     performance,
@@ -49,6 +50,7 @@ __all__ = [
     "Study",
     "content",
     "designs",
+    "distances",
     "failures",
     "intervals",
     "load",

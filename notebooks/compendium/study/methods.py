@@ -244,9 +244,10 @@ def site_dummies(data: Simulated) -> Estimate:
     """Fit a logistic regression with a fixed effect for each group.
 
     The effects sum to zero, so that the coefficient of a column of ones is their average; without
-    such a column every group has an effect of its own. A group with one outcome only has no finite
-    effect: that is looked for first, and nothing is fitted, although coefficients of what varies
-    within groups may still have estimates.
+    such a column every group has an effect of its own. Any other column that is constant within
+    groups is left out, and has no estimate. A group with one outcome only has no finite effect:
+    that is looked for first, and nothing is fitted, although coefficients of what varies within
+    groups may still have estimates.
     """
     y, X, groups = data.y, data.X, data.groups
     m = int(groups[-1]) + 1
@@ -257,17 +258,25 @@ def site_dummies(data: Simulated) -> Estimate:
     if np.any((ones == 0) | (ones == sizes)):
         raise ValueError("a site with one outcome only separates y: its effect has no estimate")
     effects = (groups[:, None] == np.arange(m)).astype(float)
-    if np.all(X[:, 0] == 1.0):
+    has_ones = bool(np.all(X[:, 0] == 1.0))
+    if has_ones:
         effects = effects[:, :-1] - effects[:, -1:]
     p = X.shape[1]
-    fit = laplace.fit(y, np.column_stack([X, effects]), groups, tau=0)
-    whole = _estimate(fit)
-    kept = np.append(np.arange(p), -1)
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    used = np.flatnonzero(np.any(X[first][groups] != X, axis=0) | (has_ones & (np.arange(p) == 0)))
+    whole = _estimate(laplace.fit(y, np.column_stack([X[:, used], effects]), groups, tau=0))
+    kept, place = np.append(np.arange(len(used)), -1), np.append(used, p)
+
+    def spread(values: Array) -> Array:
+        every = np.full(p + 1, np.nan)
+        every[place] = values[kept]
+        return every
+
     return replace(
         whole,
-        value=whole.value[kept],
-        se=whole.se[kept],
-        error=whole.error[kept],
+        value=spread(whole.value),
+        se=spread(whole.se),
+        error=spread(whole.error),
     )
 
 

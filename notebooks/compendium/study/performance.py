@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from compendium.study.methods import WILD
 from compendium.study.runner import TAU
 from laplace.arguments import number
 from laplace.families import Array
@@ -33,6 +34,10 @@ def performance(
     `relative_bias`        bias over the truth; NaN where the truth is 0 or varies
     `empirical_se`         standard deviation of e
     `mse`                  mean of e squared
+    `median_error`         median of e
+    `lower_error`          lower quartile of e
+    `upper_error`          upper quartile of e
+    `beyond`               proportion of estimates beyond ten times the truth; NaN where that is 0
     `model_se`             root mean square of the standard errors
     `relative_error`       of the model SE against the empirical SE, in percent
     `coverage`             proportion of intervals that contain the truth
@@ -43,9 +48,11 @@ def performance(
     `boundary`             proportion of the converged with tau = 0
     =====================  ===================================================================
 
-    Each has its Monte Carlo standard error beside it, in a column that ends in ``_mcse``. The
-    intervals are Wald's, that of tau symmetric in log tau, for which there is no power. A replicate
-    without a standard error has no interval; `intervals` says how many have one. The Monte Carlo
+    Each has its Monte Carlo standard error beside it, in a column that ends in ``_mcse``; that of a
+    quantile is half the distance of the order statistics that are one standard error of a
+    proportion away on either side. Where a method gives no intervals of its own they are Wald's,
+    that of tau symmetric in log tau; for tau there is no power. `intervals` says how many
+    replicates have one. The Monte Carlo
     errors of `empirical_se`, `relative_error` and `relative_precision` are those of estimates with
     a normal distribution.
 
@@ -120,14 +127,19 @@ class _Cell:
         self.used = used
         self.estimate = estimate[used]
         self.se = rows["standard_error"].to_numpy(dtype=float)[used]
+        self.ends = rows[["lower", "upper"]].to_numpy(dtype=float)[used].T
         self.truth = rows["truth"].to_numpy(dtype=float)[used]
         self.error = self.estimate - self.truth
 
     def measures(self, z: float, *, on_log_scale: bool) -> dict[str, Any]:
         """Compute every measure but the relative precision."""
         n, e = len(self.error), self.error
-        has_interval = np.isfinite(self.se) & (self.se > 0.0)
-        k = int(np.sum(has_interval))
+        lower, upper = _wald(self.estimate, self.se, z, on_log_scale=on_log_scale)
+        own = ~np.isnan(self.ends).any(axis=0)
+        lower, upper = np.where(own, self.ends[0], lower), np.where(own, self.ends[1], upper)
+        has_se = np.isfinite(self.se) & (self.se > 0.0)
+        has_interval = has_se | own
+        k, of_se = int(np.sum(has_interval)), int(np.sum(has_se))
         measures: dict[str, Any] = {
             "replicates": len(self.replicate),
             "used": n,
@@ -152,10 +164,14 @@ class _Cell:
             _over(empirical, np.sqrt(2.0 * (n - 1.0))) if n > 1 else NAN,
         )
         add("mse", _mean(e**2), _over(_sd(e**2), np.sqrt(n)))
+        for name, share in QUANTILES.items():
+            add(name, *_quantile(e, share))
+        beyond = np.abs(self.estimate) > WILD * np.abs(self.truth)
+        add("beyond", *(_proportion(beyond[self.truth != 0.0])))
 
-        variance = self.se[has_interval] ** 2
+        variance = self.se[has_se] ** 2
         model = np.sqrt(_mean(variance))
-        model_mcse = _over(_sd(variance), 2.0 * np.sqrt(k) * model)
+        model_mcse = _over(_sd(variance), 2.0 * np.sqrt(of_se) * model)
         add("model_se", model, model_mcse)
         ratio = _over(model, empirical)
         of_ratio = np.sqrt(_over(model_mcse, model) ** 2 + 0.5 / (n - 1.0)) if n > 1 else NAN
@@ -165,11 +181,10 @@ class _Cell:
             100.0 * ratio * of_ratio,
         )
 
-        lower, upper = _wald(self.estimate, self.se, z, on_log_scale=on_log_scale)
         inside = (lower <= self.truth) & (self.truth <= upper)
         centre = self.truth + bias
         inside_mean = (lower <= centre) & (centre <= upper)
-        excludes_zero = np.abs(self.estimate) >= z * self.se
+        excludes_zero = (lower >= 0.0) | (upper <= 0.0)
         add("coverage", *_proportion(inside[has_interval]))
         add("coverage_of_mean", *_proportion(inside_mean[has_interval]))
         power = (NAN, NAN) if on_log_scale else _proportion(excludes_zero[has_interval])
@@ -180,6 +195,7 @@ class _Cell:
 
 
 NAN = float("nan")
+QUANTILES = {"median_error": 0.5, "lower_error": 0.25, "upper_error": 0.75}
 
 
 def _relative_precision(cell: _Cell, base: _Cell | None) -> dict[str, float]:
@@ -220,6 +236,16 @@ def _sd(values: Array) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else NAN
 
 
+def _quantile(values: Array, share: float) -> tuple[float, float]:
+    """Return a quantile and its Monte Carlo standard error."""
+    n = len(values)
+    if n < 2:
+        return _mean(values), NAN
+    of_share = np.sqrt(share * (1.0 - share) / n)
+    low, high = np.quantile(values, np.clip([share - of_share, share + of_share], 0.0, 1.0))
+    return float(np.quantile(values, share)), float(0.5 * (high - low))
+
+
 def _over(a: float, b: float) -> float:
     return float(a / b) if b else NAN
 
@@ -244,13 +270,14 @@ def intervals(results: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     DataFrame
         With columns `lower`, `upper` and `covers`.
     """
-    rows = results[results["standard_error"] > 0.0].copy()
+    own = results["lower"].notna() & results["upper"].notna()
+    rows = results[own | (results["standard_error"] > 0.0)].copy()
     z = float(norm.isf((1.0 - level) / 2.0))
     estimate, se = (rows[name].to_numpy(dtype=float) for name in ("estimate", "standard_error"))
     is_tau = (rows["estimand"] == TAU).to_numpy()
     plain, logarithmic = (_wald(estimate, se, z, on_log_scale=log) for log in (False, True))
-    rows["lower"] = np.where(is_tau, logarithmic[0], plain[0])
-    rows["upper"] = np.where(is_tau, logarithmic[1], plain[1])
+    for k, end in enumerate(("lower", "upper")):
+        rows[end] = rows[end].where(own, np.where(is_tau, logarithmic[k], plain[k]))
     rows["covers"] = (rows["lower"] <= rows["truth"]) & (rows["truth"] <= rows["upper"])
     return rows
 
@@ -279,6 +306,51 @@ def failures(results: pd.DataFrame) -> pd.DataFrame:
     said = fits[fits["message"] != ""]
     messages = said.groupby(["scenario", "method", "message"], observed=True).size().unstack()
     return counts.join(messages).fillna(0).astype(int)
+
+
+def distances(results: pd.DataFrame, method: str, reference: str) -> pd.DataFrame:
+    """Say how far the estimates of a method are from a reference, on the data that both have.
+
+    Parameters
+    ----------
+    results : DataFrame
+        What `Study.run` returned, or some of its rows.
+    method, reference : str
+        Methods to compare. The distance is without its sign, in standard errors of the reference;
+        that of tau is on the log scale.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by scenario and estimand. `drawn` data sets were given to both; of these `compared`
+        have an estimate of both that is not at tau = 0, and `apart` have tau = 0 by one only.
+        `median` and `upper` (95 %) are of the distances, and `median_mcse` is the Monte Carlo
+        standard error.
+    """
+    key = ["scenario", "replicate", "estimand"]
+    ours, theirs = (
+        results[results["method"] == name].set_index(key)[
+            ["estimate", "standard_error", "converged", "boundary"]
+        ]
+        for name in (method, reference)
+    )
+    both = ours.join(theirs.add_suffix("_r"), how="inner").reset_index()
+    estimated = both["converged"] & both["converged_r"]
+    both["apart"] = estimated & (both["boundary"] != both["boundary_r"])
+    inside = estimated & ~both["boundary"] & ~both["boundary_r"]
+    is_tau = both["estimand"] == TAU
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_logs = np.log(both["estimate"] / both["estimate_r"]) * both["estimate_r"]
+    difference = of_logs.where(is_tau, both["estimate"] - both["estimate_r"])
+    both["distance"] = (difference.abs() / both["standard_error_r"]).where(inside)
+    by = both.groupby(["scenario", "estimand"], observed=True)
+    table = by.agg(
+        drawn=("converged", "size"), compared=("distance", "count"), apart=("apart", "sum")
+    )
+    found = by["distance"]
+    table["median"], table["upper"] = found.median(), found.quantile(0.95)
+    table["median_mcse"] = found.agg(lambda values: _quantile(values.dropna().to_numpy(), 0.5)[1])
+    return table
 
 
 def shifts(results: pd.DataFrame, method: str, reference: str) -> pd.DataFrame:
