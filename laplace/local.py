@@ -217,7 +217,8 @@ class LocalSearch:
         if problem.tau is not None:
             return self._at_fixed_tau(objective, problem.tau, start)
         if problem.census.n > self.strategy.few_rows or (start and self._own is not None):
-            nearby = start or self._rough_start()
+            # the places' own fits are a rough start, and where these lead to tau = 0, it does
+            nearby = start or (None if self._own is not None else self._rough_start())
             found = None if nearby is None else self._near(objective, nearby)
             if found is not None:
                 return self._judged(found)
@@ -292,6 +293,8 @@ class LocalSearch:
         own = None if self._own is None else self._own.plain
         a_start = problem.always_inside and problem.tau != 0.0
         tolerance = self.strategy.start_tolerance if a_start else self._tolerance
+        if own is not None:  # to a ten-millionth of a standard error, as everywhere from there
+            tolerance = max(tolerance, self.strategy.many_rows_tolerance)
         maximum, at = self._maximise_without(tolerance, own)
         there: Contribution = at
         if problem.penalty is not None:  # which has no part in what the data tell
