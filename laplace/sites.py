@@ -109,6 +109,14 @@ class Sites:
         return len(self.parts)
 
     @property
+    def design(self) -> Any:
+        """How a formula made X at the first place, where that is known here; or None.
+
+        The places agree on it, as `census` has seen.
+        """
+        return getattr(self.parts[0], "design", None)
+
+    @property
     def rounds(self) -> int:
         """How many questions were put so far."""
         return self._rounds.total()

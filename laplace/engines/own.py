@@ -29,6 +29,11 @@ class Own:
     def __init__(self, site: Site) -> None:
         self.site = site
 
+    @property
+    def design(self) -> Any:
+        """How a formula made X, where one did."""
+        return self.site.design
+
     def answer(self, question: Any) -> Any:
         """Answer a question."""
         mine = isinstance(question, AskStart | AskTogether)
