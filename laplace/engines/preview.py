@@ -62,11 +62,15 @@ def preview(rows: Rows, policy: Policy, answered: int, sent: float) -> str:
         f"sum and the cross-products of all {p} columns.",
     ]
     if binary:
+        counts = (
+            f"{pairs} of these numbers are your one-way and two-way counts, of "
+            f"{', '.join(binary)}: how many rows have each level, and each pair of levels"
+            if pairs > 1
+            else f"One of these numbers is how many rows have {binary[0]}"
+        )
         parts.append(
-            f"   {pairs} of these numbers {'are' if pairs > 1 else 'is'} your one-way and two-way "
-            f"counts, of "
-            f"{', '.join(binary)}: how many rows have each level, and each pair of levels. With "
-            "the answers below, they are counts by outcome, too."
+            f"   {counts}. With the answers below, {'they are' if pairs > 1 else 'it is'} known by "
+            "outcome, too."
         )
     for name, (least, most) in _spans(rows).items():
         parts.append(
