@@ -189,6 +189,7 @@ class Criterion:
         def added(coefficients: Array, tau: float) -> float:
             return adjustment(self.problem, self.objective.at(coefficients, tau).hessian)
 
+        self.objective.ahead([point[:2] for point in on_tangent(at, stencil)])
         return float(at.whole.gradient[-1]) + along_tangent(at, added, stencil)
 
     def curvature(self, at: Point) -> float:
@@ -267,11 +268,20 @@ def adjustment(problem: Problem, hessian: Array) -> float:
 
 def along_tangent(at: Point, function: Callable[[Array, float], float], stencil: Stencil) -> float:
     """Return the derivative of a function of coefficients and tau, along the path of the best."""
-    tangent, total = at.tangent, 0.0
-    for steps, weight in stencil.weights:
-        step = steps * stencil.step
-        total += weight * function(at.coefficients + step * tangent, at.tau * float(np.exp(step)))
+    total = 0.0
+    for coefficients, tau, weight in on_tangent(at, stencil):
+        total += weight * function(coefficients, tau)
     return total / stencil.step
+
+
+def on_tangent(at: Point, stencil: Stencil) -> list[tuple[Array, float, float]]:
+    """Return points on the tangent: coefficients, tau, and their weights in a derivative."""
+    tangent = at.tangent
+    steps = [(steps * stencil.step, weight) for steps, weight in stencil.weights]
+    return [
+        (at.coefficients + step * tangent, at.tau * float(np.exp(step)), weight)
+        for step, weight in steps
+    ]
 
 
 def least_tau(local: LocalSearch) -> float:

@@ -224,8 +224,9 @@ def fit_sites(
     Fit
         `Fit.rounds` says how often the sites were asked. Where there are several, random effects
         and predictions by group are asked of each: ``site.random_effects(fit)``,
-        ``site.predict(fit)``. Profile intervals take hundreds of questions, and so does a fit with
-        ``reml=True``.
+        ``site.predict(fit)``. Of sites that were made from a formula, ``fit.predict`` takes a table
+        with the columns of the formula. Profile intervals take hundreds of questions, and so does a
+        fit with ``reml=True``.
 
     Raises
     ------

@@ -16,7 +16,7 @@ import numpy as np
 from laplace import separation
 from laplace.arguments import Array
 from laplace.contribution import COEFFICIENTS, AtZero, Contribution
-from laplace.newton import DECREMENT_TOLERANCE, Maximum, maximise
+from laplace.newton import DECREMENT_TOLERANCE, Maximum, maximise, newton_step
 from laplace.objective import Objective, Problem, problem_of
 from laplace.places import OwnFits, own_fits
 from laplace.questions import View
@@ -28,6 +28,9 @@ MAX_STEP_LOG_TAU = 1.5
 # Here a group's random intercept adds at most this to the variance of its linear score: the
 # log-likelihood is linear in tau squared, and its slope at zero decides.
 NEGLIGIBLE_VARIANCE = 1e-3
+# Up to here, it is about a cubic in tau squared; and that over the coefficients is known where no
+# more than this is to be gained by them.
+CUBIC_VARIANCE, CUBIC_GAIN = 1.0, 0.01
 TAU_LIMIT = 1e4
 
 
@@ -217,7 +220,8 @@ class LocalSearch:
         if problem.tau is not None:
             return self._at_fixed_tau(objective, problem.tau, start)
         if problem.census.n > self.strategy.few_rows or (start and self._own is not None):
-            nearby = start or self._rough_start()
+            # the places' own fits are a rough start, and where these lead to tau = 0, it does
+            nearby = start or (None if self._own is not None else self._rough_start())
             found = None if nearby is None else self._near(objective, nearby)
             if found is not None:
                 return self._judged(found)
@@ -292,6 +296,8 @@ class LocalSearch:
         own = None if self._own is None else self._own.plain
         a_start = problem.always_inside and problem.tau != 0.0
         tolerance = self.strategy.start_tolerance if a_start else self._tolerance
+        if own is not None:  # to a ten-millionth of a standard error, as everywhere from there
+            tolerance = max(tolerance, self.strategy.many_rows_tolerance)
         maximum, at = self._maximise_without(tolerance, own)
         there: Contribution = at
         if problem.penalty is not None:  # which has no part in what the data tell
@@ -475,8 +481,12 @@ class LocalSearch:
                 return Stop.UNBOUNDED
             if plain is None:  # a search of all rows, near a maximum that is above tau = 0
                 return None
-            falls = plain.slope <= 0.0 and at.gradient[-1] < 0.0
-            return Stop.BOUNDARY if falls and tau**2 * plain.most < NEGLIGIBLE_VARIANCE else None
+            if plain.slope > 0.0 or at.gradient[-1] >= 0.0:
+                return None
+            near = tau**2 * plain.most < NEGLIGIBLE_VARIANCE
+            # places that are far away are not asked along the whole way
+            seen = self._own is not None and _falls_between(plain, tau, at)
+            return Stop.BOUNDARY if near or seen else None
 
         theta = np.append(coefficients, np.log(tau))
         found = maximise(
@@ -502,8 +512,14 @@ class LocalSearch:
             ended.append(self.search(objective, *start))
         # where every group tells much of its intercept, one search has to confirm the boundary
         informative = plain.least >= strategy.enough_information
-        starts = strategy.tau_starts
-        for tau in starts[:1] if plain.slope <= 0.0 and informative else (first, *starts):
+        starts = (first, *strategy.tau_starts)
+        if plain.slope <= 0.0 and informative:
+            starts = strategy.tau_starts[:1]
+            tau = starts[0]  # and zero is where it is to end, and is judged
+            objective.ahead(
+                [(plain.maximum.theta, 0.0), (self._with(plain.maximum.theta, tau), tau)]
+            )
+        for tau in starts:
             if any(ended):
                 break
             ended.append(start_at(tau))
@@ -519,6 +535,30 @@ class LocalSearch:
     def moved(self, coefficients: Array, tau: float, to: float) -> Array:
         """Return about what the best coefficients at another tau are."""
         return self._with(self._without(coefficients, tau), to)
+
+
+def _falls_between(plain: Plain, tau: float, at: Contribution) -> bool:
+    """Whether the log-likelihood, over the coefficients, falls all the way from zero to a tau.
+
+    It is taken for the cubic in tau squared that has its values and slopes at both ends; by the
+    condition of Fritsch and Carlson, that is monotone.
+
+    References
+    ----------
+    Fritsch, F. N. and Carlson, R. E. (1980). Monotone piecewise cubic interpolation. SIAM Journal
+    on Numerical Analysis 17, 238-246. doi:10.1137/0717021
+    """
+    variance = tau**2
+    if variance * plain.most > CUBIC_VARIANCE:
+        return False
+    inner, concave = newton_step(at.of(COEFFICIENTS))
+    gain = 0.5 * float(at.gradient[:-1] @ inner)
+    fall = plain.maximum.contribution.value - (at.value + gain)
+    slope = float(at.gradient[-1] + at.hessian[-1, :-1] @ inner) / (2.0 * variance)
+    if not concave or gain > CUBIC_GAIN or not fall > 0.0 or slope > 0.0:
+        return False
+    ratios = np.array([plain.slope, slope]) * -variance / fall
+    return bool(np.sum(ratios**2) <= 9.0)
 
 
 def _next_of(coefficients: Array, there: Contribution) -> Array:

@@ -14,6 +14,7 @@ from laplace import answers, questions
 from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution
 from laplace.starts import AskStart, Start
+from laplace.together import AskTogether, Together
 
 RECORDS: dict[str, type] = {
     record.__name__: record
@@ -32,6 +33,8 @@ RECORDS: dict[str, type] = {
         answers.Variation,
         Start,
         AskStart,
+        Together,
+        AskTogether,
         *get_args(questions.Question),
     )
 }
@@ -116,7 +119,7 @@ def _value(hint: Any, given: Any, where: str) -> Any:
         return tuple(_value(get_args(hint)[0], entry, where) for entry in given)
     if hint is float:
         return _float(given, where)
-    if is_dataclass(hint):
+    if is_dataclass(hint) or hint is Any:
         return _record(given, where)
     if type(given) is not hint:  # True is an int, too
         raise ValueError(f"{where} must be of type {hint.__name__}, got {given!r:.60}")

@@ -13,7 +13,7 @@ from laplace.basis import Basis, orthogonal, with_log_tau
 from laplace.contribution import AtZero, Contribution
 from laplace.families import Bernoulli, Family, Poisson, of_one_trial
 from laplace.penalties import Penalty
-from laplace.questions import ALL, View
+from laplace.questions import ALL, AskAt, View
 from laplace.sites import Sites
 
 
@@ -172,6 +172,12 @@ class Objective:
         if self._penalty is not None:
             total = total + self._penalty.at(beta, tau)
         return total if self._jacobian is None else total.transformed(self._jacobian)
+
+    def ahead(self, points: list[tuple[Array, float]]) -> None:
+        """Say at which coefficients and tau it is evaluated next, whatever comes out."""
+        self.sites.ahead(
+            [AskAt(self._view, self._beta(one), tau, self.nodes) for one, tau in points]
+        )
 
     def without(self, coefficients: Array) -> AtZero:
         """Evaluate without random intercepts; a penalty of tau is left out."""

@@ -315,7 +315,7 @@ def _new_rows(
     if isinstance(X, pd.DataFrame) and [str(name) for name in X.columns] != names:
         raise ValueError(
             f"X must have the columns of the fit, {quoted(names)}, in that order, got "
-            f"{quoted(list(X.columns))}"
+            f"{quoted(list(X.columns))}{_at_the_sites(source, list(X.columns), names)}"
         )
     index = common_index(X=X, groups=groups, offset=offset)
     called = RowNames(index)
@@ -334,6 +334,17 @@ def _new_rows(
             "number for all, such as offset=0"
         )
     return matrix, eta, groups, index
+
+
+def _at_the_sites(source: Rows, given: list[Any], names: list[str]) -> str:
+    """Say so where columns of a formula may be meant, which only the sites know."""
+    places = len(source.problem.sites)
+    if places == 1 or sorted(map(str, given)) == sorted(names):
+        return ""
+    return (
+        f"; if they are columns of a formula, that is known at the {places} sites alone: make the "
+        "columns of the fit here, or call site.predict(fit, X) at a site"
+    )
 
 
 def _is_array(X: Any) -> bool:

@@ -18,7 +18,8 @@ Question            Answer                       Adds by
 `AskDirection`      `Direction`                  does not: it is for a single place
 ==================  ===========================  ==============================================
 
-One more question, which a search can do without, is in `laplace.starts`.
+One more question, which a search can do without, is in `laplace.starts`; and `laplace.together`
+puts several into one message.
 
 An answer depends on the rows and the question alone, not on what was asked before. If every group
 lies wholly at one place, the answers are exact sums of what one process computes; only the order of

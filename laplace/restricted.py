@@ -215,12 +215,13 @@ class RestrictedSearch(Search):
     def restricted(self, rules: tuple[int, ...]) -> RestrictedResult:
         """Return the maximum of the first rule that is enough, or of the last."""
         problem = self.problem
+        saturated = np.sum(self.between) >= problem.census.m  # then the criterion tells no tau
         likelihood = self.run(rules)
         nodes = likelihood.candidate.found.nodes if len(rules) > 1 else rules[0]
         best = zero = self._zero(nodes)
         compared: list[Candidate] = []
         others: list[Candidate] = []
-        if np.sum(self.between) < problem.census.m:  # otherwise the criterion says nothing of tau
+        if not saturated:
             walked = self._walked(likelihood, nodes)
             while True:
                 found = self._maxima(walked, nodes)

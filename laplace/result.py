@@ -193,7 +193,7 @@ class Fit(Described):
     @property
     def design(self) -> Any:
         """How a formula made X, where one did: a `Design`, or None."""
-        return None if self._site is None else self._site.design
+        return (self._problem.sites if self._site is None else self._site).design
 
     # intervals and tests ----------------------------------------------------------------------
 

@@ -24,7 +24,8 @@ more nodes         With ``nodes="auto"``: until no parameter is predicted to mov
 =================  ================================================================================
 
 Where `Sites` asks the places for fits of their own rows, these, combined by their information, are
-the start of *near* or *fixed tau* for any number of rows, and *some rows* is left out.
+the start of *near* or *fixed tau* for any number of rows, and *some rows* is left out. A search
+then ends at tau = 0 as soon as the log-likelihood is seen to fall all the way from there.
 
 There is doubt where
 

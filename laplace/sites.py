@@ -109,6 +109,14 @@ class Sites:
         return len(self.parts)
 
     @property
+    def design(self) -> Any:
+        """How a formula made X at the first place, where that is known here; or None.
+
+        The places agree on it, as `census` has seen.
+        """
+        return getattr(self.parts[0], "design", None)
+
+    @property
     def rounds(self) -> int:
         """How many questions were put so far."""
         return self._rounds.total()
@@ -121,7 +129,7 @@ class Sites:
     @property
     def numbers(self) -> int:
         """How many numbers the places sent so far, all together."""
-        sizes = {kind: sum(map(_numbers, answers)) for kind, answers in self._first.items()}
+        sizes = {kind: sum(map(count_numbers, answers)) for kind, answers in self._first.items()}
         return sum(count * sizes[kind] for kind, count in self._rounds.items())
 
     def each(self, question: Any) -> list[Any]:
@@ -158,6 +166,12 @@ class Sites:
         """Put a question to all places; return the sum of their answers."""
         answers = self.each(question)
         return answers[0] if len(answers) == 1 else reduce(add, answers)
+
+    def ahead(self, questions: Sequence[Any]) -> None:
+        """Say which questions come next, none of which waits for the answer to another.
+
+        Nothing is done here; places that are far away are asked all of them at once.
+        """
 
     # the questions, in short -------------------------------------------------------------------
 
@@ -235,13 +249,13 @@ class Sites:
         return np.array(answer.within, dtype=bool)
 
 
-def _numbers(answer: Any) -> int:
+def count_numbers(answer: Any) -> int:
     """Count the numbers and texts of an answer."""
     if isinstance(answer, np.ndarray):
         return int(answer.size)
     if is_dataclass(answer):
-        return sum(_numbers(getattr(answer, field.name)) for field in fields(answer))
-    return sum(map(_numbers, answer)) if isinstance(answer, tuple) else 1
+        return sum(count_numbers(getattr(answer, field.name)) for field in fields(answer))
+    return sum(map(count_numbers, answer)) if isinstance(answer, tuple) else 1
 
 
 def check_agreement(names: Sequence[str], answers: Sequence[Census]) -> None:

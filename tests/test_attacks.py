@@ -23,7 +23,7 @@ from studies import (
 )
 
 import laplace
-from laplace.engines import gate, letters, manifest, policy, rules, terms
+from laplace.engines import audit, gate, letters, manifest, policy, rules, terms
 from laplace.engines.thresholds import Thresholds
 from laplace.questions import (
     ALL,
@@ -35,10 +35,12 @@ from laplace.questions import (
     AskMargins,
     AskSketch,
     AskTriangle,
+    AskVariation,
     AskWithout,
     View,
 )
 from laplace.starts import AskStart
+from laplace.together import AskTogether
 
 
 @pytest.fixture
@@ -435,6 +437,7 @@ def test_wrong_shapes_and_unknown_questions_are_refused(one: gate.Gate) -> None:
         (AskDirection(ALL, eye, np.ones(4)), "questions"),
         (AskJeffreys(ALL, np.zeros(4), eye), "questions"),
         (AskStart(), "questions"),
+        (AskVariation(ALL), "questions"),
     ):
         assert ask(one, question) is None, question
         assert refused_by(one, rule)
@@ -449,6 +452,155 @@ def test_a_triangle_that_is_not_of_all_rows_is_refused(tmp_path: Path) -> None:
         assert ask(one, AskJeffreys(ALL, np.zeros(4), own)) is not None
         assert ask(one, AskJeffreys(ALL, np.zeros(4), own * 0.9)) is None
         assert "the triangle is not that of the rows of all places" in last(one)["why"]
+
+
+# What varies within groups, for reml=True --------------------------------------------------------
+
+VARIATION = 'approve = "unattended"\nquestions = ["variation"]'
+
+
+def test_attack_a_largest_value_by_weights_tried_one_after_the_other(tmp_path: Path) -> None:
+    """A column varies if it does so by a part of its largest entry: that entry can be chosen."""
+    with opened(written(tmp_path, study("toenail"), ["north"], policy_lines=VARIATION)) as gates:
+        one = gates["north"]
+        column, month = 2, one.rows.X[:, 2]
+        codes = one.rows.site.data.codes
+        first = month[one.rows.site.data.starts[codes]]
+        furthest = np.abs(month - first).max()  # of a single patient
+
+        def about(size: float) -> AskVariation:
+            # month, plus so many ones
+            inverse = np.eye(4)
+            inverse[0, column] = size
+            return AskVariation(View(triangle=np.linalg.inv(inverse)))
+
+        low, high = 1e6, 1e14
+        for _ in range(60):
+            size = np.sqrt(low * high)
+            varies = one.rows.site.answer(about(size)).within[column]
+            low, high = (size, high) if varies else (low, size)
+        assert low * 1e-10 == pytest.approx(furthest, rel=1e-6)
+        assert ask(one, about(1e6)) is None
+        assert refused_by(one, "form")
+        assert "of the columns of the manifest alone" in last(one)["why"]
+
+
+def with_one_change(count: int) -> Study:
+    """Rows where a column varies within groups by so many patients' second visits."""
+    data = pd.DataFrame({"ward": np.arange(300) // 10, "y": np.arange(300) % 2})
+    sex = (data["ward"] % 2).astype(int)
+    changed = data.index.isin(10 * np.arange(count) + 3)
+    return Study(data.assign(sex=sex.where(~changed, 1 - sex)), "y ~ sex", "ward")
+
+
+@pytest.mark.parametrize(("count", "answered"), [(0, True), (1, False), (2, False), (3, True)])
+def test_attack_whether_a_single_patient_changed(
+    tmp_path: Path, count: int, answered: bool
+) -> None:
+    of = with_one_change(count)
+    with opened(written(tmp_path, of, ["north"], policy_lines=VARIATION)) as gates:
+        one = gates["north"]
+        # an open site would tell that somebody did
+        assert one.rows.site.answer(AskVariation(ALL)).within == (False, count > 0)
+        answer = ask(one, AskVariation(ALL))
+        assert (answer is not None) == answered
+        if answered:
+            assert answer.within == (False, count > 0)
+        else:
+            assert refused_by(one, "least_varying")
+            assert "individuals that sex sets apart from their group" in last(one)["why"]
+            assert str(count) not in last(one)["why"].split("and there are")[1]
+
+
+# Several questions in one letter -----------------------------------------------------------------
+
+
+def test_attack_two_questions_in_one_letter_whose_difference_is_a_row(tmp_path: Path) -> None:
+    x = np.sort(np.random.default_rng(4).normal(size=400))
+    data = pd.DataFrame({"y": np.arange(400) % 2, "x": x, "ward": np.arange(400) // 20})
+    of, steep = Study(data, "y ~ x", "ward"), 1e5
+    cuts = 0.5 * (x[199] + x[200]), 0.5 * (x[200] + x[201])
+    first, second = (AskWithout(ALL, np.array([-steep * cut, steep])) for cut in cuts)
+    loose = (
+        "longest_step = 1e9\nleast_effective = 0\neffective_share = 0\nlargest_share = 2\n"
+        "least_cell = 0"
+    )
+    with opened(written(tmp_path, of, ["north"], rules=loose)) as gates:
+        one = gates["north"]
+        one.rows.__dict__["_check_carried"] = lambda *_: None
+        one.rows.__dict__["_check_columns"] = lambda *_: None
+        assert ask(one, AskTogether((first, second))) is None
+        assert refused_by(one, "least_difference")
+        # nothing of it was sent, so that nothing counts against the honest half
+        assert one._past.numbers == 0.0
+        assert ask(one, first) is not None
+
+
+def test_several_questions_are_checked_and_counted_one_by_one(tmp_path: Path) -> None:
+    path = written(tmp_path, study("toenail"), ["north"], more="rounds = 4")
+    asks = [AskAt(ALL, np.full(4, 0.01 * k), 1.0, 1) for k in range(9)]
+    with opened(path) as gates:
+        one = gates["north"]
+        answer = ask(one, AskTogether((AskCensus(ALL, ""), asks[0], asks[1])))
+        alone = one.rows.site.answer(asks[1])
+        np.testing.assert_array_equal(answer.answers[2].hessian, alone.hessian)
+        assert answer.answers[0].squares.tolist() == [1.0] * 4  # blunted, as alone
+        assert one._past.numbers == rules.numbers_of(answer)
+        for strange, rule in (
+            (AskTogether(()), "form"),
+            (AskTogether(tuple(asks)), "form"),
+            (AskTogether((AskTogether((asks[0],)),)), "questions"),
+            (AskTogether((asks[0], AskStart())), "questions"),
+            (AskTogether((asks[2], asks[3])), "rounds"),
+        ):
+            assert ask(one, strange) is None
+            assert refused_by(one, rule)
+        sent = one._past.numbers
+    with opened(path) as gates:  # it is remembered
+        assert gates["north"]._past.numbers == sent
+        assert len(gates["north"]._past.answered) == 3
+
+
+# A disk that somebody tries to fill --------------------------------------------------------------
+
+
+def test_attack_a_letter_that_comes_again_and_again(tmp_path: Path) -> None:
+    path = written(tmp_path, study("toenail"), ["north"])
+    with opened(path) as gates:
+        one = gates["north"]
+        text = letters.question_letter(
+            *(one.manifest.study, one.manifest.digest, "run", 1, "north"),
+            *(AskAt(ALL, np.zeros(4), 1.0, 1), b""),
+        )
+        first = one.answer(text)
+        assert all(one.answer(text) == first for _ in range(20))
+        kinds = [entry["kind"] for entry in audit.read(one.policy.log)]
+        assert kinds == ["opened", "answered", "repeated"]
+    with opened(path) as gates:  # nor once more when it is opened again
+        assert gates["north"].answer(text) == first
+        assert last(gates["north"])["kind"] == "opened"
+
+
+def test_attack_letters_without_end(one: gate.Gate, monkeypatch) -> None:
+    monkeypatch.setattr(gate, "MOST_UNTOLD", 10)
+    monkeypatch.setattr(gate, "MOST_AGAIN", 1)
+    for k in range(30):
+        assert json.loads(one.answer(f"strange {k}"))["answer"] is None
+    kinds = [entry["kind"] for entry in one.log.entries]
+    assert kinds == ["opened", *["refused"] * 10, "silent"]
+    assert "not written down before" in last(one)["why"]
+    one.approve()  # somebody has looked
+    one.answer("strange again")
+    assert refused_by(one, "letter")
+    # the same question in one run after the other costs nothing, but has an end as well
+    question = AskAt(ALL, np.zeros(4), 1.0, 1)
+    for k in range(one.manifest.rounds):
+        assert ask(one, question, run=f"run {k}") is not None
+    assert ask(one, question, run="one more") is None
+    assert refused_by(one, "rounds")
+    assert "letters were answered" in last(one)["why"]
+    one.approve()
+    assert ask(one, question, run="after a look") is not None
 
 
 def test_nodes_of_the_manifest(tmp_path: Path) -> None:

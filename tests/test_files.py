@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from studies import SITES, study, written
+from studies import opened as opened_gates
 
 import laplace
 from laplace.engines import files, gate, manifest, policy, replay
@@ -179,6 +181,59 @@ def test_letters_carried_by_hand(tmp_path: Path, opened: dict[str, gate.Gate], c
     before = (folder / files.RESULT).read_text()
     assert begin("ask", folder) == 0
     assert (folder / files.RESULT).read_text() == before
+
+
+def begun_and_carried(folder: Path, gates: dict[str, gate.Gate], *options: Any) -> int:
+    """Begin a fit that waits for answers, while a thread carries the letters."""
+    over = threading.Event()
+
+    def carry() -> None:
+        while not over.wait(0.01):
+            carried(folder, gates, gates)
+
+    messenger = threading.Thread(target=carry)
+    messenger.start()
+    try:
+        agreed = ("--manifest", folder.parent / "manifest.toml", "--sites", *gates)
+        return begin("fit", folder, *agreed, *options, "--patience", PATIENCE)
+    finally:
+        over.set()
+        messenger.join()
+
+
+@pytest.mark.parametrize(("name", "sites"), [("published", 2), ("5x500", 5)])
+def test_a_restricted_fit_by_files(tmp_path: Path, capsys, name: str, sites: int) -> None:
+    of, names, folder = study(name), SITES[:sites], tmp_path / "stick"
+    lines = 'approve = "unattended"\nquestions = ["variation"]'
+    # the interval of tau in the summary takes questions, too
+    limits = {"more": "rounds = 300", "rules": "numbers_per_unknown = 3"}
+    with opened_gates(written(tmp_path, of, names, policy_lines=lines, **limits)) as gates:
+        code = begun_and_carried(folder, gates, "--nodes", 1, "--reml")
+    assert code == 0
+    together, found = of.pooled(nodes=1, reml=True), result(folder)
+    # tau is the root of a slope that is taken by differences
+    assert close_to(found, together, 1e-9)
+    assert found["restricted_criterion"] == pytest.approx(together.reml_criterion, rel=1e-12)
+    # and each figure of the summary is the same, but for the lines that speak of sites
+    said = capsys.readouterr().out
+    tables = [text.split("estimate", 1)[1] for text in (said, str(together.summary()))]
+    assert tables[0].split("\n\n")[0].split() == tables[1].split("\n\n")[0].split()
+    run = Run.from_json((folder / "run.json").read_text())
+    again = replay.replay(run, [tmp_path / f"{site}.log" for site in names])
+    assert dict(again.params) == found["estimates"]
+    assert again.reml_criterion == found["restricted_criterion"]
+
+
+def test_a_restricted_fit_of_which_the_interval_is_refused(tmp_path: Path, capsys) -> None:
+    of, names, folder = study("published"), SITES[:2], tmp_path / "stick"
+    lines = 'approve = "unattended"\nquestions = ["variation"]'
+    with opened_gates(written(tmp_path, of, names, policy_lines=lines)) as gates:
+        code = begun_and_carried(folder, gates, "--nodes", 1, "--reml")
+    assert code == 1
+    said = capsys.readouterr()
+    assert "The estimates, to the last digit, are in" in said.out
+    assert "The fit is done, but not its summary: 'north', 'south' refused" in said.err
+    assert close_to(result(folder), of.pooled(nodes=1, reml=True), 1e-9)
 
 
 def test_a_gate_and_a_coordinator_that_are_killed(hospitals: Hospitals) -> None:

@@ -109,6 +109,51 @@ def test_penalties_and_fixed_tau_pass(tmp_path: Path, options: dict[str, Any]) -
         assert distance(fit, of.pooled(**options)) < 1e-12
 
 
+RESTRICTED = 'approve = "unattended"\nquestions = ["variation"]'
+
+
+@pytest.mark.parametrize(
+    ("name", "sites", "nodes", "rules"),
+    [
+        ("published", 2, 1, ""),
+        ("published", 2, "auto", ""),
+        ("toenail", 2, 25, ""),
+        ("5x500", 5, 25, "numbers_per_unknown = 2"),
+    ],
+)
+def test_restricted_fits_pass_where_the_policy_allows_them(
+    tmp_path: Path, name: str, sites: int, nodes: int | str, rules: str
+) -> None:
+    of, options = study(name), {"nodes": nodes, "reml": True}
+    path = written(tmp_path, of, SITES[:sites], policy_lines=RESTRICTED, rules=rules)
+    with warnings.catch_warnings(), opened(path) as gates:
+        warnings.simplefilter("ignore", laplace.ApproximationWarning)
+        fit = fitted(gates, new_run(tmp_path, SITES[:sites], **options))
+        together = of.pooled(**options)
+        asked = len(gates["north"]._past.answered)
+        text = " ".join(gates["north"].preview().split())
+    # its tau is the root of a slope that is taken by differences
+    assert distance(fit, together) < 1e-9
+    assert fit.reml_criterion == pytest.approx(together.reml_criterion, rel=1e-12)
+    assert fit.df_resid.to_numpy() == pytest.approx(together.df_resid.to_numpy(), rel=1e-6)
+    assert fit.rounds < 0.9 * asked  # points of a difference travel together
+    assert asked <= manifest.Manifest("", "", "", "").rounds  # by default
+    assert (
+        f"4. For reml=True, as you allow it: of each of the {fit.params.size - 1} columns" in text
+    )
+
+
+def test_restricted_fits_are_refused_where_no_policy_allows_them(tmp_path: Path) -> None:
+    with opened(written(tmp_path, study("published"), SITES[:2])) as gates:
+        with pytest.raises(SiteRefusedError, match="refused the question AskVariation"):
+            fitted(gates, new_run(tmp_path, SITES[:2], nodes=1, reml=True))
+        for each in gates.values():
+            assert refused_by(each, "questions")
+            assert "as the policy does not name it under questions" in last(each)["why"]
+            assert len(each._past.answered) <= 2  # before many numbers were sent
+            assert "For reml=True, as you allow it" not in each.preview()
+
+
 def test_separation_is_certified_without_a_margin(tmp_path: Path) -> None:
     of = study("toenail")
     data = of.data.assign(flag=of.data["outcome"] * (of.data["patient"] % 2))

@@ -15,6 +15,7 @@ from laplace import questions
 from laplace.messages import RECORDS, from_json, to_json
 from laplace.questions import AskAt, AskCensus, View
 from laplace.starts import AskStart
+from laplace.together import AskTogether
 
 RNG = np.random.default_rng(8)
 
@@ -28,6 +29,8 @@ def same(one: Any, other: Any) -> bool:
     if type(one).__name__ in RECORDS:
         names = [field.name for field in fields(one)]
         return all(same(getattr(one, n), getattr(other, n)) for n in names)
+    if isinstance(one, tuple) and len(one) == len(other):
+        return all(map(same, one, other))
     return one == other or (one != one and other != other)
 
 
@@ -54,7 +57,7 @@ def all_questions() -> list[Any]:
             questions.AskJeffreys(view, beta, triangle),
             questions.AskVariation(view),
         ]
-    return asked
+    return [*asked, AskTogether(tuple(asked[:4])), AskTogether(())]
 
 
 @pytest.mark.parametrize("question", all_questions(), ids=lambda q: type(q).__name__)
@@ -101,6 +104,9 @@ def altered(**changes: Any) -> str:
         (altered(beta=[1.0]), "beta of AskAt must be an array"),
         (altered(beta={"shape": [3], "values": [1.0]}), "beta of AskAt must be an array"),
         (altered(beta={"shape": [1], "values": [None]}), "beta of AskAt must hold numbers"),
+        (altered(record="AskTogether"), "AskTogether, which has questions"),
+        ('{"record": "AskTogether", "questions": 7}', "questions of AskTogether must be a list"),
+        ('{"record": "AskTogether", "questions": [7]}', "questions of AskTogether must be one of"),
         (altered(view=None), "view of AskAt must be one of the records"),
         (altered().replace("1.0", "NaN"), "the message holds NaN, which is not JSON"),
     ],

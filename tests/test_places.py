@@ -13,6 +13,7 @@ from typing import Any
 import formulaic
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from proxies import Hospitals, hospitals, split
 from test_random_designs import random_rows
@@ -385,6 +386,43 @@ def test_formulas_over_places() -> None:
         ValueError, match=r"code a category differently: urban with the levels N, Y"
     ):
         laplace.fit_sites(by_formula("use ~ urban", frames[0], renamed), nodes=1)
+
+
+def test_predictions_of_new_rows_of_a_formula() -> None:
+    data = datasets.contraception()
+    here = data["district"] < 25
+    formula = "use ~ np.exp(age / 10) + livch * urban"
+    sites = by_formula(formula, data[here], data[~here])
+    fit = laplace.fit_sites(sites, nodes=1)
+    together = laplace.fit_formula(formula, data, "district", nodes=1)
+    new = data.iloc[5:400:40].drop(columns=["use", "district"])
+    columns = laplace.Site.from_formula(formula, data, "district").data
+    by_columns = columns.as_given(columns.X)[5:400:40]
+    for kind in ("typical", "marginal", "link"):
+        found = fit.predict(new, kind=kind)
+        pd.testing.assert_series_equal(found, together.predict(new, kind=kind), rtol=1e-8)
+        np.testing.assert_allclose(found, fit.predict(by_columns, kind=kind), rtol=1e-13)
+    other = pyarrow.table({name: new[name].to_list() for name in ("age", "livch", "urban")})
+    np.testing.assert_array_equal(fit.predict(other), fit.predict(new))
+    np.testing.assert_allclose(
+        fit.get_prediction(new).se_mean, together.get_prediction(new).se_mean, rtol=1e-6
+    )
+    with pytest.raises(ValueError, match=r"rows, which are at 2 sites and not here; ask each"):
+        fit.predict(data[:3], groups="district")
+    with pytest.raises(ValueError, match="livch"):
+        fit.predict(new.assign(livch="9"))
+    # where the places are far, nothing is known of the formula
+    proxies = laplace.fit_sites([_Far(site) for site in sites], nodes=1)
+    with pytest.raises(ValueError, match=r"is known at the 2 sites alone: make the columns"):
+        proxies.predict(new)
+    np.testing.assert_array_equal(proxies.predict(by_columns), fit.predict(by_columns))
+
+
+class _Far:
+    """A place that answers, and of which nothing else is known."""
+
+    def __init__(self, site: laplace.Site) -> None:
+        self.answer = site.answer
 
 
 @pytest.mark.parametrize(

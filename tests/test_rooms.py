@@ -21,7 +21,7 @@ FLOORS = {
     "base": ["later", "arguments", "tables", "matrices", "rank", "contribution"],
     "mathematics": ["families", "nodes"],
     "textbook": ["derivatives", "quadrature"],
-    "seam": ["answers", "questions", "starts", "messages", "sites"],
+    "seam": ["answers", "questions", "starts", "together", "messages", "sites"],
     "engine": [
         *("kernels", "plan", "grouped", "likelihood"),
         *(

@@ -2,6 +2,9 @@
 
 A fit is a function of the answers. Whoever has these can make it again: a coordinator that was
 killed begins anew, and every question that was answered before is read, not asked.
+
+Letters are what takes time. A question that was asked before in the same fit is not asked again,
+and questions that do not wait for one another travel in one letter.
 """
 
 from __future__ import annotations
@@ -15,9 +18,12 @@ from typing import Any, NoReturn
 from laplace.arguments import quoted
 from laplace.engines import letters
 from laplace.fit import AUTO, fit_sites
-from laplace.questions import AskCensus
+from laplace.messages import to_json
+from laplace.questions import AskAt, AskCensus, AskWithout
 from laplace.result import Fit
-from laplace.sites import Sites
+from laplace.sites import Sites, count_numbers
+from laplace.starts import AskStart
+from laplace.together import AskTogether, each_of
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class Run:
         As in `laplace.fit_sites`.
     starts : bool
         Whether to start from the sites' own fits.
+    reml : bool
+        Whether tau maximises the restricted criterion, as in `laplace.fit_sites`.
     """
 
     study: str
@@ -47,6 +55,7 @@ class Run:
     penalty: str | None = None
     strength: float | None = None
     starts: bool = False
+    reml: bool = False
 
     @classmethod
     def new(cls, study: str, manifest: str, sites: Sequence[str], **options: Any) -> Run:
@@ -89,9 +98,9 @@ class SiteRefusedError(RuntimeError):
     """
 
     def __init__(self, sites: list[str], question: Any) -> None:
-        kind = type(question).__name__
+        kinds = ", ".join(type(one).__name__ for one in each_of(question))
         super().__init__(
-            f"{quoted(sites)} refused the question {kind}. Why stands in the log of the site: ask "
+            f"{quoted(sites)} refused the question {kinds}. Why stands in the log of the site: ask "
             "its administrator. To go on, agree on other rules, or begin again without the site, "
             "by its name"
         )
@@ -131,25 +140,86 @@ def fit_run(run: Run, exchange: Exchange) -> Fit:
     TypeError, ValueError, SeparationError
         As `laplace.fit_sites` does.
     """
-    number = 0
+    return fit_sites(
+        _ByLetters(run, exchange),
+        nodes=run.nodes,
+        tau=run.tau,
+        penalty=run.penalty,
+        strength=run.strength,
+        reml=run.reml,
+    )
 
-    def ask(_: Sequence[Any], question: Any) -> list[Any]:
-        nonlocal number
-        number += 1
-        if isinstance(question, AskCensus) and question.key:
-            # the same whenever the fit is made again
-            question = replace(question, key=run.run)
-        answers = exchange(number, question)
-        refused = [name for name in run.sites if answers[name] is None]
+
+class _ByLetters(Sites):
+    """Sites that are reached by letters, each of which counts.
+
+    Parameters
+    ----------
+    run : Run
+        What is fitted.
+    exchange : callable
+        Puts a question to all sites.
+    """
+
+    def __init__(self, run: Run, exchange: Exchange) -> None:
+        places = [_Place() for _ in run.sites]
+        super().__init__(places, names=run.sites, guarded=True, starts=run.starts)
+        self._run = run
+        self._exchange = exchange
+        self._known: dict[str, list[Any]] = {}
+        self._letters = self._numbers = self._of_likelihood = 0
+
+    @property
+    def rounds(self) -> int:
+        """How many letters went to each site."""
+        return self._letters
+
+    @property
+    def evaluations(self) -> int:
+        """How many questions in them asked for the log-likelihood."""
+        return self._of_likelihood
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the sites sent so far, all together."""
+        return self._numbers
+
+    def each(self, question: Any) -> list[Any]:
+        """Put a question to all sites, unless it was answered; return their answers, one each."""
+        asked = [self._as_sent(question)]
+        wants_starts = self.starts and self._run.penalty is None and self._run.tau != 0.0
+        if isinstance(question, AskCensus) and wants_starts:  # neither waits for the other
+            asked.append(AskStart())
+        self._put(asked)
+        return self._known[to_json(asked[0])]
+
+    def ahead(self, questions: Sequence[Any]) -> None:
+        """Put questions to all sites, in one letter."""
+        self._put(list(map(self._as_sent, questions)))
+
+    def _as_sent(self, question: Any) -> Any:
+        """Return a question so that it is the same whenever the fit is made again."""
+        keyed = isinstance(question, AskCensus) and question.key
+        return replace(question, key=self._run.run) if keyed else question
+
+    def _put(self, questions: list[Any]) -> None:
+        """Send what was not answered yet."""
+        asked = {to_json(question): question for question in questions}
+        asked = {text: one for text, one in asked.items() if text not in self._known}
+        if not asked:
+            return
+        several = len(asked) > 1
+        question = AskTogether(tuple(asked.values())) if several else next(iter(asked.values()))
+        self._letters += 1
+        answers = self._exchange(self._letters, question)
+        refused = [name for name in self.names if answers[name] is None]
         if refused:
             raise SiteRefusedError(refused, question)
-        return [answers[name] for name in run.sites]
-
-    places = [_Place() for _ in run.sites]
-    sites = Sites(places, names=run.sites, ask=ask, guarded=True, starts=run.starts)
-    return fit_sites(
-        sites, nodes=run.nodes, tau=run.tau, penalty=run.penalty, strength=run.strength
-    )
+        came = [answers[name] for name in self.names]
+        self._numbers += sum(map(count_numbers, came))
+        for k, (text, one) in enumerate(asked.items()):
+            self._known[text] = [answer.answers[k] for answer in came] if several else came
+            self._of_likelihood += isinstance(one, AskAt | AskWithout)
 
 
 def by_letters(

@@ -204,6 +204,7 @@ def result_of(fit: Fit, run: Run) -> dict[str, Any]:
             name: None if se != se else se for name, se in zip(names, fit.bse.tolist(), strict=True)
         },
         "log_likelihood": fit.llf,
+        **({"restricted_criterion": fit.reml_criterion} if run.reml else {}),
         "questions": fit.rounds,
     }
 
@@ -260,8 +261,14 @@ def _ask(given: argparse.Namespace) -> int:
         print(f"A run is begun in {folder.path}.")
         return 0
     fit = folder.fit(keys_of(given.keys, folder.run.sites))
-    print(fit.summary())
-    print(f"\nThe estimates, to the last digit, are in {folder.path / RESULT}.")
+    where = f"The estimates, to the last digit, are in {folder.path / RESULT}."
+    try:
+        summary = str(fit.summary())  # an interval of tau takes questions of its own
+    except SiteRefusedError as refused:
+        print(where)
+        print(f"The fit is done, but not its summary: {refused}", file=sys.stderr)
+        return 1
+    print(f"{summary}\n\n{where}")
     return 0
 
 
@@ -286,7 +293,7 @@ def _answer(given: argparse.Namespace) -> int:
         time.sleep(PAUSE if not silent else 1.0)
 
 
-OPTIONS = ("nodes", "tau", "penalty", "strength", "starts")
+OPTIONS = ("nodes", "tau", "penalty", "strength", "starts", "reml")
 
 
 def _nodes(text: str) -> int | str:
@@ -308,6 +315,9 @@ def _parser() -> argparse.ArgumentParser:
     begin.add_argument("--tau", type=float, help="fixes tau")
     begin.add_argument("--penalty", choices=("ridge", "soft"))
     begin.add_argument("--strength", type=float)
+    begin.add_argument(
+        "--reml", action="store_true", help="estimate tau by the restricted criterion"
+    )
     begin.add_argument("--starts", action="store_true", help="start from the sites' own fits")
     begin.add_argument("--without", nargs="+", help="begin again without these sites")
     begin.add_argument(

@@ -35,6 +35,7 @@ from laplace.engines.own import Own
 from laplace.engines.preview import preview
 from laplace.engines.thresholds import strictest
 from laplace.messages import from_json, to_json
+from laplace.together import AskTogether, Together, each_of, paired
 
 Approve = Callable[[str], bool]
 PARQUET = (".parquet", ".pq")
@@ -88,12 +89,16 @@ class Gate:
         self._past = rules.Past()
         self._letters: dict[tuple[str, int], tuple[str, str]] = {}
         self._last: dict[str, int] = {}
+        self._repeated: set[str] = set()
+        self._answers = self._untold = 0
         mine = [e for e in self.log.entries if e.get("data") == self.policy.data]
         for entry in mine:
             if entry["kind"] in ("answered", "refused"):
                 self._remember(entry)
-            elif entry["kind"] == "approved":  # somebody has looked
-                self._past.refusals = 0
+            elif entry["kind"] == "repeated":
+                self._repeated.add(entry["of"])
+            elif entry["kind"] == "approved":
+                self._looked_at()
         salt, known = self._known_rows(mine)
         now = hashlib.blake2b(self._frame_digest, key=salt.encode(), digest_size=32).hexdigest()
         if known not in ("", now):
@@ -119,13 +124,15 @@ class Gate:
             question = from_json(entry["question"])
             letter, answer = letters.content_of(entry["answer"])
             if letter["manifest"] == self.manifest.digest:
-                self._past.add(entry["question"], question, answer)
+                for one, its in paired(question, answer):
+                    self._past.add(to_json(one), one, its)
             else:  # of another study of the same rows: the numbers that were sent still count
                 self._past.numbers += rules.numbers_of(answer)
         if entry["run"]:
             place = entry["run"], entry["place"]
             self._letters[place] = entry["of"], entry["answer"]
             if entry["kind"] == "answered":
+                self._answers += 1
                 self._last[place[0]] = max(self._last.get(place[0], 0), place[1])
 
     # approval -----------------------------------------------------------------------------------
@@ -145,7 +152,11 @@ class Gate:
     def approve(self) -> None:
         """Write down that somebody at the site agrees to the manifest and the policy."""
         self.log.add("approved", data=self.policy.data, terms=self.terms)
-        self._past.refusals = 0
+        self._looked_at()
+
+    def _looked_at(self) -> None:
+        """Begin to count anew, as somebody at the site has looked."""
+        self._past.refusals = self._answers = self._untold = 0
 
     def preview(self) -> str:
         """Return in words what would be sent."""
@@ -174,23 +185,25 @@ class Gate:
                     raise rules.RefusedError(
                         "letter", "another question came under the same number"
                     )
-                self.log.add("repeated", data=self.policy.data, of=letters.digest_of(text))
+                if asked not in self._repeated:  # however often it comes, it is written down once
+                    self.log.add("repeated", data=self.policy.data, of=asked)
+                    self._repeated.add(asked)
                 return answered
             if letter["number"] != self._last.get(place[0], 0) + 1:
                 raise rules.RefusedError(
                     "letter", "the questions of a run come one after the other"
                 )
             written = to_json(question)
-            rules.check(question, written, self.rows, self.policy.questions, self._past)
+            answer, past = self._answered(question)
             self._check_approval(question)
-            answer = self._computed(question)
         except rules.RefusedError as refused:
             return self._refuse(text, letter, refused)
-        self._past.add(written, question, answer)
+        self._past = past
         reply = letters.answer_letter(letter, text, answer, self.log.last, self.policy.key)
         self._write("answered", text, letter, reply, question=written)
         self._letters[place] = letters.digest_of(text), reply
         self._last[place[0]] = place[1]
+        self._answers += 1
         return reply
 
     def _check_letter(self, letter: dict[str, Any]) -> None:
@@ -202,6 +215,26 @@ class Gate:
             if letter[name] != own:
                 raise rules.RefusedError("letter", f"it is for another {name}")
 
+    def _answered(self, question: Any) -> tuple[Any, rules.Past]:
+        """Return the answer, and what is known once it was sent; several are answered or none."""
+        past, answers = self._past.copy(), []
+        asked, most = each_of(question), MOST_AGAIN * self.manifest.rounds
+        if self._answers >= most:
+            raise rules.RefusedError(
+                "rounds",
+                f"{most} letters were answered, {MOST_AGAIN} times as many as the manifest has "
+                "questions; look at the log, and approve again",
+            )
+        if not 1 <= len(asked) <= MOST_TOGETHER:
+            raise rules.RefusedError("form", f"a letter holds from 1 to {MOST_TOGETHER} questions")
+        for one in asked:
+            written = to_json(one)
+            rules.check(one, written, self.rows, self.policy.questions, past)
+            answers.append(self._computed(one))
+            past.add(written, one, answers[-1])
+        several = isinstance(question, AskTogether)
+        return Together(tuple(answers)) if several else answers[0], past
+
     def _check_approval(self, question: Any) -> None:
         if not self.approved:
             raise rules.RefusedError(
@@ -210,7 +243,10 @@ class Gate:
                 "look at the preview, and approve it",
             )
         if self.policy.approve == "each":
-            words = f"{type(question).__name__}: {to_json(question)[:400]}"
+            words = "\n".join(
+                f"{type(one).__name__}: {to_json(one)[:SHOWN_OF_QUESTION]}"
+                for one in each_of(question)
+            )
             if self._approve is None or not self._approve(words):
                 raise rules.RefusedError("approval", "nobody at the site agreed to this question")
 
@@ -226,6 +262,12 @@ class Gate:
 
     def _refuse(self, text: str, letter: dict[str, Any], refused: rules.RefusedError) -> str:
         reply = letters.answer_letter(letter, text, None, self.log.last, self.policy.key)
+        if refused.rule in UNTOLD:
+            self._untold += 1
+            if self._untold == MOST_UNTOLD + 1:
+                self.log.add("silent", data=self.policy.data, why=SILENT)
+            if self._untold > MOST_UNTOLD:
+                return reply
         self._write("refused", text, letter, reply, rule=refused.rule, why=str(refused))
         self._past.refusals += refused.rule not in UNCOUNTED
         return reply
@@ -249,8 +291,22 @@ class Gate:
 
 # Letters that cannot be read, and questions that wait for somebody, tell nothing of the rows.
 UNCOUNTED = ("letter", "approval")
-# So much of a letter that is refused is kept, in characters.
+# Nor do questions to a gate that was closed. So many of these are written down, and no more before
+# somebody has looked, so that nobody can fill the disk with them.
+UNTOLD = (*UNCOUNTED, "most_refusals")
+MOST_UNTOLD = 200
+SILENT = (
+    f"{MOST_UNTOLD} letters were refused that told nothing of the rows; further ones are refused, "
+    "and not written down before the gate is opened or approved again"
+)
+# What was answered may be asked again, as for a fit that is made again; so many times as often.
+MOST_AGAIN = 20
+# So much of a letter that is refused is kept, in characters; and of a question that somebody has to
+# agree to, shown.
 SHOWN = 2000
+SHOWN_OF_QUESTION = 400
+# Questions in one letter, at most; a fit puts no more than this.
+MOST_TOGETHER = 8
 
 
 def _nobody() -> dict[str, Any]:
@@ -429,8 +485,9 @@ def _print_log(path: Path) -> None:
         if entry["kind"] == "answered":
             question = from_json(entry["question"])
             answer = letters.content_of(entry["answer"])[1]
-            what = f"{type(question).__name__}, {rules.numbers_of(answer)} numbers"
-        elif entry["kind"] == "refused":
+            kinds = ", ".join(type(one).__name__ for one in each_of(question))
+            what = f"{kinds}, {rules.numbers_of(answer)} numbers"
+        elif entry["kind"] in ("refused", "silent"):
             what = entry["why"]
         print(f"{entry['number']:>5} {entry['time']} {entry['kind']:<9} {what}")
     print(f"{len(entries)} entries; each follows the one before it.")

@@ -14,6 +14,7 @@ from laplace.result import Fit
 from laplace.site import Site
 from laplace.sites import Sites
 from laplace.starts import AskStart, Start
+from laplace.together import AskTogether
 
 
 class Own:
@@ -28,9 +29,15 @@ class Own:
     def __init__(self, site: Site) -> None:
         self.site = site
 
+    @property
+    def design(self) -> Any:
+        """How a formula made X, where one did."""
+        return self.site.design
+
     def answer(self, question: Any) -> Any:
         """Answer a question."""
-        return question.of(self) if isinstance(question, AskStart) else question.of(self.site)
+        mine = isinstance(question, AskStart | AskTogether)
+        return question.of(self if mine else self.site)
 
     def start(self) -> Start:
         """Fit the rows here by the Laplace approximation, with and without random intercepts.

@@ -32,7 +32,7 @@ from laplace.engines.thresholds import checked_rules
 
 APPROVALS = ("once", "each", "unattended")
 # What a policy may allow beyond what every fit needs.
-FURTHER = ("start", "jeffreys")
+FURTHER = ("start", "jeffreys", "variation")
 SHORTEST_KEY = 16
 
 
@@ -55,7 +55,7 @@ class Policy:
         Keys; empty where there is none.
     questions : tuple of str
         What is answered beyond what every fit needs: "start", the site's own fit; "jeffreys", for
-        the soft penalty.
+        the soft penalty; "variation", for ``reml=True``.
     rules : dict
         Thresholds that differ from the defaults.
     """

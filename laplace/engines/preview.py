@@ -20,6 +20,16 @@ NOT_PRIVATE = (
     "learns the other's sums by subtracting its own from the total. A refusal tells the "
     "coordinator that some threshold was passed."
 )
+# What a policy may allow beyond what every fit needs, by its name there.
+FURTHER = {
+    "start": "Your own fit, as you allow it: your estimates, and how precise they are.",
+    "jeffreys": "The sums of the soft penalty, as you allow it: p^3 numbers a round.",
+    "variation": (
+        "For reml=True, as you allow it: of each of the {p} columns, whether it varies within some "
+        "group here, yes or no, and nothing else. Such a fit asks for about 100 to 200 answers of "
+        "the second kind, with its summary, rather than 10 to 40: compare with the budget below."
+    ),
+}
 
 
 def preview(rows: Rows, policy: Policy, answered: int, sent: float) -> str:
@@ -52,11 +62,15 @@ def preview(rows: Rows, policy: Policy, answered: int, sent: float) -> str:
         f"sum and the cross-products of all {p} columns.",
     ]
     if binary:
+        counts = (
+            f"{pairs} of these numbers are your one-way and two-way counts, of "
+            f"{', '.join(binary)}: how many rows have each level, and each pair of levels"
+            if pairs > 1
+            else f"One of these numbers is how many rows have {binary[0]}"
+        )
         parts.append(
-            f"   {pairs} of these numbers {'are' if pairs > 1 else 'is'} your one-way and two-way "
-            f"counts, of "
-            f"{', '.join(binary)}: how many rows have each level, and each pair of levels. With "
-            "the answers below, they are counts by outcome, too."
+            f"   {counts}. With the answers below, {'they are' if pairs > 1 else 'it is'} known by "
+            "outcome, too."
         )
     for name, (least, most) in _spans(rows).items():
         parts.append(
@@ -73,10 +87,8 @@ def preview(rows: Rows, policy: Policy, answered: int, sent: float) -> str:
         "3. Only if the outcomes are separated: whether all rows agree with a direction, and then "
         "how many are off its boundary. Never a least or a largest value."
     )
-    if "start" in policy.questions:
-        parts.append("4. Your own fit, as you allow it: your estimates, and how precise they are.")
-    if "jeffreys" in policy.questions:
-        parts.append("4. The sums of the soft penalty, as you allow it: p^3 numbers a round.")
+    further = [FURTHER[name].format(p=p) for name in FURTHER if name in policy.questions]
+    parts += [f"{k}. {words}" for k, words in enumerate(further, start=4)]
     labels = (
         "Digests of your group labels are sent, keyed with what the sites share: they tell whether "
         "two sites have the same label."
@@ -85,11 +97,11 @@ def preview(rows: Rows, policy: Policy, answered: int, sent: float) -> str:
         "is at two sites; make sure of it by other ways, or share a labels_key between the sites."
     )
     never = "Never: a row, a group label, a random effect, a least or largest value of a column."
+    most = limits.numbers_per_unknown * rows.unknowns
     budget = (
-        f"Sent so far: {answered} answers with {sent:.0f} numbers. The budget is "
-        f"{limits.numbers_per_unknown * rows.unknowns:.0f} numbers and {manifest.rounds} "
-        "questions. It belongs to the name of the data set, and stays used when the gate is "
-        "started again."
+        f"Sent so far: {answered} answers with {sent:.0f} numbers. The budget is {most:.0f} "
+        f"numbers, which are {most // each:.0f} answers, and {manifest.rounds} questions. It "
+        "belongs to the name of the data set, and stays used when the gate is started again."
     )
     verdict = (
         "The rows pass the rules."

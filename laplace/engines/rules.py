@@ -6,13 +6,15 @@ threshold, and holds no count of the rows. The coordinator learns only that it w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from laplace import questions
+from laplace.answers import Variation
 from laplace.arguments import Array
 from laplace.engines.manifest import Manifest
 from laplace.engines.thresholds import RULES, Thresholds
@@ -21,6 +23,7 @@ from laplace.later import special
 from laplace.local import TAU_LIMIT
 from laplace.site import Site
 from laplace.starts import AskStart, Start
+from laplace.together import Together
 
 # Every fit asks these.
 NEEDED = (
@@ -31,7 +34,11 @@ NEEDED = (
     questions.AskAt,
     questions.AskMargins,
 )
-BY_NAME = {"start": AskStart, "jeffreys": questions.AskJeffreys}
+BY_NAME = {
+    "start": AskStart,
+    "jeffreys": questions.AskJeffreys,
+    "variation": questions.AskVariation,
+}
 ROUNDING = 1e-6
 # Sums of a billion rows hold no smaller part of themselves.
 SEEN = 1e-9
@@ -281,6 +288,18 @@ class Rows:
         if largest > limits.largest_share * total:
             raise by_threshold("largest_share", limits, f"one carries more of {what}")
 
+    def check_variation(self) -> None:
+        """Refuse to say which columns vary within groups, where few individuals make one do so."""
+        data = self.site.data
+        for k, varies in enumerate(self.site.variation(questions.ALL).within):
+            if not varies:
+                continue
+            column = pd.DataFrame({"group": data.codes, "value": self.X[:, k], "of": self.trials})
+            alike = column.groupby(["group", "value"])["of"].sum()
+            apart = self.individuals - float(alike.groupby("group").max().sum())
+            what = f"individuals that {data.names[k]} sets apart from their group"
+            self._check_count("least_varying", apart, what)
+
     def distance(self, beta: Array, other: Array) -> float:
         """Return how far two vectors of coefficients are apart, in the linear predictor."""
         return float(np.sqrt(np.mean((self.X @ (beta - other)) ** 2)))
@@ -307,6 +326,10 @@ class Past:
     points: list[Point] = field(default_factory=list)
     margins: int = 0
     refusals: int = 0
+
+    def copy(self) -> Past:
+        """Return one to which can be added."""
+        return replace(self, answered=set(self.answered), points=list(self.points))
 
     def add(self, text: str, question: Any, answer: Any) -> None:
         """Take down a question that was answered."""
@@ -363,6 +386,8 @@ def check(question: Any, text: str, rows: Rows, allowed: tuple[str, ...], past: 
         rows.check_parameters(beta, getattr(question, "tau", 0.0), past.points)
     if isinstance(question, questions.AskJeffreys):
         _check_triangle(question, rows)
+    if isinstance(question, questions.AskVariation):
+        rows.check_variation()
     if text in past.answered:
         return
     if len(past.answered) >= rows.manifest.rounds:
@@ -393,6 +418,12 @@ def check_form(question: Any, rows: Rows, allowed: tuple[str, ...]) -> None:
             "form",
             "questions about some of the rows are not answered: the difference "
             "of two answers would be the other rows",
+        )
+    if isinstance(question, questions.AskVariation) and view.triangle is not None:
+        raise RefusedError(
+            "form",
+            "whether a column varies is told of the columns of the manifest alone: of sums of "
+            "them, with weights tried one after the other, it would spell out a largest value",
         )
     triangles = [view.triangle, getattr(question, "triangle", None)]
     for triangle in [t for t in triangles if t is not None]:
@@ -459,6 +490,8 @@ def size_of_answer(question: Any, p: int) -> int:
     symmetric = q * (q + 1) // 2
     if isinstance(question, questions.AskJeffreys):
         return p + symmetric + p * p * q // 2
+    if isinstance(question, questions.AskVariation):
+        return p  # each a bit
     if isinstance(question, AskStart):
         return q + symmetric + p + p * q // 2 + 3
     return 1 + q + symmetric
@@ -470,6 +503,10 @@ def numbers_of(answer: Any) -> int:
         size = len(answer) if answer.ndim else 1
         square = answer.ndim == 2 and answer.shape[0] == answer.shape[1]
         return size * (size + 1) // 2 if square else int(answer.size)
+    if isinstance(answer, Variation):
+        return len(answer.within)
+    if isinstance(answer, Together):
+        return sum(map(numbers_of, answer.answers))
     if is_dataclass(answer) and not isinstance(answer, type):
         return sum(numbers_of(getattr(answer, one.name)) for one in fields(answer))
     return 0 if isinstance(answer, str | bool | tuple) else 1

@@ -42,6 +42,7 @@ class Thresholds:
     least_events: int = 3
     least_cell: int = 3
     least_outcome_cell: int = 0
+    least_varying: int = 3
     parameters_per_row: float = 0.33
     least_effective: float = 10.0
     effective_share: float = 0.02
@@ -87,6 +88,15 @@ RULES = {
         "every count that a binary column makes with the outcome is none, or at least {}",
         "the slopes at zero tell these counts. They are small wherever events are rare, and 0 lets "
         "them pass, as DataSHIELD's ds.glm does; raise it where the outcome itself is delicate",
+        least=True,
+        whole=True,
+    ),
+    "least_varying": Rule(
+        "the individuals that a column sets apart from the others of their group are none, or at "
+        "least {}",
+        "reml=True asks of each column whether it varies within some group. Where it does so for a "
+        "single patient, the answer is about that patient; DataSHIELD's default for a cell, "
+        "nfilter.tab",
         least=True,
         whole=True,
     ),

@@ -83,6 +83,7 @@ def hospitals(
     groups: str,
     levels: Mapping[str, Sequence[str]] | None = None,
     policy: str = 'approve = "unattended"',
+    rounds: int = 100,
 ) -> Iterator[Hospitals]:
     """Write the rows of each hospital into a file of its own, and start their gates.
 
@@ -96,6 +97,8 @@ def hospitals(
         Levels of each category.
     policy : str
         Further lines of each policy.
+    rounds : int
+        Questions at most, to one hospital.
 
     Yields
     ------
@@ -107,7 +110,7 @@ def hospitals(
         folder, running = Path(name), []
         text = (
             f'study = "{STUDY}"\npackage = "{version("laplace-glmm")}"\n'
-            f"formula = {json.dumps(formula)}\ngroups = {json.dumps(groups)}\n"
+            f"formula = {json.dumps(formula)}\ngroups = {json.dumps(groups)}\nrounds = {rounds}\n"
         )
         for column, of in (levels or {}).items():
             text += f"[columns.{column}]\nlevels = {json.dumps(list(of))}\n"
