@@ -98,7 +98,7 @@ def every_figure() -> dict[str, Figure]:
         ),
         "factorial": plots_study.factorial(CELLS, (0.1, 0.5, 1.0), "laplace", ".1f"),
         "over_one_outcome": plots_study.over_one_outcome(ONE_OUTCOME, (-50.0, 100.0)),
-        "by_sites": plots_study.by_sites({"between": SITES, "within": SITES}, 95.0, "coverage"),
+        "by_sites": plots_study.by_sites({"between": SITES, "within": SITES}, 95.0, "coverage", (50, 100)),
         "run_times": plots_study.run_times(
             pd.DataFrame({"laplace": [0.001, 0.003], "mine": [0.1, 0.2]})
         ),
@@ -248,8 +248,8 @@ def test_the_users_settings_are_left_alone() -> None:
 def test_measures_are_drawn_where_they_are_with_their_bars() -> None:
     figure = plots_study.by_design(MEASURED, DESIGNS, 0.95, "coverage", (0.8, 1.0))
     assert [ax.get_title() for ax in figure.axes] == [
-        "groups = 50, rows = 2",
-        "groups = 500, rows = 2",
+        "2 rows, 50 groups",
+        "2 rows, 500 groups",
     ]
     first = {line.get_label(): line for line in figure.axes[0].lines}
     assert first["laplace"].get_ydata() == [0.94]
@@ -305,7 +305,7 @@ def test_an_error_over_groups_with_one_outcome_is_drawn_for_each_number_of_group
 
 
 def test_methods_for_few_sites_are_drawn_at_their_number_of_sites() -> None:
-    figure = plots_study.by_sites({"between": SITES, "within": SITES}, 95.0, "coverage")
+    figure = plots_study.by_sites({"between": SITES, "within": SITES}, 95.0, "coverage", (50, 100))
     assert [ax.get_title() for ax in figure.axes] == ["between", "within"]
     ax = figure.axes[0]
     of = {line.get_label(): line for line in ax.lines}

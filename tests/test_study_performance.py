@@ -189,7 +189,8 @@ def test_distances_are_those_between_estimates_that_both_have():
     theirs = rows_of([1.1, 1.0, 1.0, 1.0], [0.5, 0.5, 0.5, 0.5], estimand="tau")
     both = pd.concat([ours.assign(method="a"), theirs.assign(method="b")])
     found = only(distances(both, "a", "b"))
-    assert (found["drawn"], found["compared"], found["apart"]) == (4, 2, 1)
+    assert (found["drawn"], found["compared"]) == (4, 2)
+    assert (found["apart"], found["alone"]) == (1, 1)
     # in log tau, whose standard error is 0.5 / tau of the reference
     each = [abs(np.log(1.0 / 1.1)) / (0.5 / 1.1), np.log(1.3) / 0.5]
     assert found["median"] == pytest.approx(np.mean(each))

@@ -143,7 +143,9 @@ def over_one_outcome(points: pd.DataFrame, limits: tuple[float, float]) -> Figur
 
 
 @drawn_in_style
-def by_sites(panels: dict[str, pd.DataFrame], reference: float, ylabel: str) -> Figure:
+def by_sites(
+    panels: dict[str, pd.DataFrame], reference: float, ylabel: str, limits: tuple[float, float]
+) -> Figure:
     """Draw a measure over the number of sites, a panel an estimand, a marker a method.
 
     Parameters
@@ -155,6 +157,8 @@ def by_sites(panels: dict[str, pd.DataFrame], reference: float, ylabel: str) -> 
         Where a line is drawn.
     ylabel : str
         What is measured.
+    limits : (float, float)
+        Ends of the vertical axis, at which the bars end, too.
 
     Returns
     -------
@@ -170,11 +174,12 @@ def by_sites(panels: dict[str, pd.DataFrame], reference: float, ylabel: str) -> 
             some = table.loc[method]
             colour, marker = METHODS[method]
             place = np.searchsorted(sites, some.index) + offsets[method]
-            bar = Z_95 * some["mcse"]
-            ax.vlines(place, some["value"] - bar, some["value"] + bar, color=colour, linewidth=1.6)
+            ends = [(some["value"] + z * some["mcse"]).clip(*limits) for z in (-Z_95, Z_95)]
+            ax.vlines(place, *ends, color=colour, linewidth=1.6)
             ax.plot(place, some["value"], marker, color=colour, markersize=6, label=method)
         ax.set(xticks=range(len(sites)), xticklabels=[f"{m} sites" for m in sites], ylabel=ylabel)
         ax.set_xlim(-0.5, len(sites) - 0.5)
+        ax.set_ylim(*limits)
         ax.set_title(title, fontsize=11)
     handles = {
         label: handle
@@ -252,7 +257,7 @@ def by_design(
             )
             if "hollow" in some:
                 _hollow(ax, place, value.clip(low, high), some["hollow"])
-        ax.set_title(f"{column} = {b:g}, {row} = {a:g}", fontsize=11)
+        ax.set_title(f"{a:g} {row}, {b:g} {column}", fontsize=9)
         ax.set(
             xticks=range(len(places)),
             xticklabels=[f"{place:g}" for place in places],

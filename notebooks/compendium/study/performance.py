@@ -323,7 +323,8 @@ def distances(results: pd.DataFrame, method: str, reference: str) -> pd.DataFram
     -------
     DataFrame
         Indexed by scenario and estimand. `drawn` data sets were given to both; of these `compared`
-        have an estimate of both that is not at tau = 0, and `apart` have tau = 0 by one only.
+        have an estimate of both that is not at tau = 0, `apart` have tau = 0 by one only, and in
+        `alone` one only converged.
         `median` and `upper` (95 %) are of the distances, and `median_mcse` is the Monte Carlo
         standard error.
     """
@@ -337,6 +338,7 @@ def distances(results: pd.DataFrame, method: str, reference: str) -> pd.DataFram
     both = ours.join(theirs.add_suffix("_r"), how="inner").reset_index()
     estimated = both["converged"] & both["converged_r"]
     both["apart"] = estimated & (both["boundary"] != both["boundary_r"])
+    both["alone"] = both["converged"] != both["converged_r"]
     inside = estimated & ~both["boundary"] & ~both["boundary_r"]
     is_tau = both["estimand"] == TAU
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -345,7 +347,10 @@ def distances(results: pd.DataFrame, method: str, reference: str) -> pd.DataFram
     both["distance"] = (difference.abs() / both["standard_error_r"]).where(inside)
     by = both.groupby(["scenario", "estimand"], observed=True)
     table = by.agg(
-        drawn=("converged", "size"), compared=("distance", "count"), apart=("apart", "sum")
+        drawn=("converged", "size"),
+        compared=("distance", "count"),
+        apart=("apart", "sum"),
+        alone=("alone", "sum"),
     )
     found = by["distance"]
     table["median"], table["upper"] = found.median(), found.quantile(0.95)
