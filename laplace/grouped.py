@@ -251,7 +251,7 @@ class GroupedData:
     @property
     def m(self) -> int:
         """Number of groups."""
-        return len(self.labels)
+        return self.plan.m
 
     @property
     def starts(self) -> NDArray[np.int64]:

@@ -43,10 +43,15 @@ class Plan:
         cuts = np.linspace(0, row[-1], min(compiled().MOST_SLABS, len(row) - 1) + 1)
         return np.unique(np.searchsorted(row, cuts)).astype(np.int64)
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of slabs."""
         return len(self.slabs) - 1
+
+    @cached_property
+    def m(self) -> int:
+        """Number of groups."""
+        return len(self.starts) - 1
 
     def run(self, kernel: Any, *arguments: Any, work: int) -> None:
         """Call a kernel for all slabs, on as many threads as are worth it.
@@ -58,9 +63,9 @@ class Plan:
         work : int
             How many numbers it reads.
         """
-        slabs, blocks, count = self.slabs, self.blocks, work // WORTH_A_THREAD
+        slabs, blocks, count = self.slabs, self.blocks, min(self.count, work // WORTH_A_THREAD)
         if count > 1:
-            count = min(threads(), self.count, count)
+            count = min(threads(), count)
         if count <= 1:
             kernel(0, self.count, slabs, blocks, *arguments)
             return
