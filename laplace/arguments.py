@@ -269,9 +269,10 @@ def check_finite(
     name: str, array: Array, columns: list[str] | None = None, rows: RowNames = ANY_ROWS
 ) -> None:
     """Refuse NaN and infinity, naming the first place."""
-    bad = np.argwhere(~np.isfinite(array))
-    if not len(bad):
+    finite = np.isfinite(array)
+    if finite.all():
         return
+    bad = np.argwhere(~finite)
     where = rows(int(bad[0][0]))
     if columns is not None:
         where += f", column {shown(columns[bad[0][1]])}"

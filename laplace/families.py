@@ -35,6 +35,11 @@ def read_only(array: Array) -> Array:
     return view
 
 
+def same_in_rows(value: float, rows: int) -> Array:
+    """Return a number for each row, the same for all; it takes no memory, and cannot be written."""
+    return np.ndarray(rows, float, np.float64(value).tobytes(), strides=(0,))
+
+
 class Family(Protocol):
     """What the derivation needs of a distribution; functions of eta are elementwise, by row."""
 
@@ -209,7 +214,7 @@ class Bernoulli:
 
     def largest(self, y: Array) -> Array:
         """Return ones, which take no memory."""
-        return np.broadcast_to(1.0, y.shape)
+        return same_in_rows(1.0, len(y))
 
     def rows(self, index: NDArray[np.intp] | slice) -> Bernoulli:
         """Return the family itself: it has nothing that differs between rows."""
@@ -217,8 +222,9 @@ class Bernoulli:
 
     def check(self, y: Array, rows: RowNames = ANY_ROWS) -> None:
         """Refuse outcomes other than 0 and 1."""
-        wrong = np.flatnonzero((y != 0.0) & (y != 1.0))
-        if wrong.size:
+        zero_one = (y == 0.0) | (y == 1.0)
+        if not zero_one.all():
+            wrong = np.flatnonzero(~zero_one)
             advice = "recode the outcome, or give another family"
             if np.all((y >= 0.0) & (y == np.floor(y))):
                 advice += ": 'poisson' for counts, 'binomial' for successes among trials"
@@ -446,7 +452,7 @@ class Poisson:
 
     def largest(self, y: Array) -> Array:
         """Return infinity, which takes no memory: counts have no bound."""
-        return np.broadcast_to(np.inf, y.shape)
+        return same_in_rows(np.inf, len(y))
 
     def rows(self, index: NDArray[np.intp] | slice) -> Poisson:
         """Return the family itself: it has nothing that differs between rows."""

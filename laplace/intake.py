@@ -16,7 +16,7 @@ import pandas as pd
 
 from laplace.answers import Census
 from laplace.arguments import column_names
-from laplace.families import BERNOULLI, Bernoulli, read_only
+from laplace.families import BERNOULLI, Bernoulli, read_only, same_in_rows
 from laplace.grouped import LARGEST_SQUARES, LEAST_SQUARE, Columns, GroupedData
 from laplace.matrices import diagonals
 from laplace.plan import Plan, compiled
@@ -202,5 +202,5 @@ class _Shared:
     def nothing(self, rows: int) -> Any:
         """Return the offset where there is none."""
         if rows not in self._nothing:
-            self._nothing[rows] = np.broadcast_to(0.0, rows)
+            self._nothing[rows] = same_in_rows(0.0, rows)
         return self._nothing[rows]

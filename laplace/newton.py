@@ -157,26 +157,19 @@ def maximise(
     theta = np.array(start, dtype=float)
     current = evaluate(theta)
     history: list[Step] = []
+
+    def ended(ending: Ending, reason: Enum | None = None) -> Maximum:
+        message = ending.value.format(
+            steps=max_iterations,
+            reason=None if reason is None else reason.value,
+            distance=math.sqrt(max(decrement, 0.0)),
+        )
+        return Maximum(theta, current, ending, iteration, message, tuple(history), reason)
+
     for iteration in range(max_iterations + 1):
         step, concave = newton_step(current)
         decrement = float(current.gradient.dot(step))
         history.append(Step(current.value, decrement))
-
-        def ended(
-            ending: Ending,
-            reason: Enum | None = None,
-            theta: Array = theta,
-            current: Contribution = current,
-            iteration: int = iteration,
-            decrement: float = decrement,
-        ) -> Maximum:
-            message = ending.value.format(
-                steps=max_iterations,
-                reason=None if reason is None else reason.value,
-                distance=math.sqrt(max(decrement, 0.0)),
-            )
-            return Maximum(theta, current, ending, iteration, message, tuple(history), reason)
-
         if not math.isfinite(decrement):
             return ended(Ending.NOT_FINITE)
         if concave and decrement <= tolerance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Problem:
         """Distribution of a single trial, or of a count."""
         return of_one_trial(self.census.family)
 
-    @property
+    @cached_property
     def typical(self) -> float:
         """Linear predictor of the mean outcome; 0 where all are the same, as with a penalty."""
         share = np.array([self.census.outcomes / self.census.trials])
@@ -156,7 +157,7 @@ class Objective:
         self._view = basis.view
         if every > 1:
             self._view = View(every * basis.view.every, basis.view.rows, basis.view.triangle)
-        self._jacobian = None if basis.computed else with_log_tau(basis.inverse)
+        self._jacobian = None if basis.computed else basis.inverse_with_tau
         self._penalty = penalty
         if penalty is not None and basis.computed:
             self._penalty = penalty.on(basis.view, basis.inverse)

@@ -39,9 +39,12 @@ class Plan:
     @cached_property
     def slabs(self) -> NDArray[np.int64]:
         """First block of each slab, and the number of blocks; slabs are of about equal size."""
+        count = len(self.blocks) - 1
+        if count == 1:
+            return np.arange(2)
         row = self.starts[self.blocks]
-        cuts = np.linspace(0, row[-1], min(compiled().MOST_SLABS, len(row) - 1) + 1)
-        return np.unique(np.searchsorted(row, cuts)).astype(np.int64)
+        cuts = np.linspace(0, row[-1], min(compiled().MOST_SLABS, count) + 1)
+        return np.array(sorted(set(np.searchsorted(row, cuts).tolist())), np.int64)
 
     @cached_property
     def count(self) -> int:

@@ -504,7 +504,7 @@ class Search:
     ) -> tuple[Candidate, ...]:
         """Raise the number of nodes until it is enough; each search starts from the last."""
         p = self.problem.census.p
-        while not self._is_enough(compared[-1]):
+        while compared[-1].found.nodes < rules[-1] and not self._is_enough(compared[-1]):
             last = compared[-1]
             nodes = self._next_rule(last, [k for k in rules if k > last.found.nodes])
             if nodes is None:

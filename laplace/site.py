@@ -200,7 +200,7 @@ class Site:
             nobs=data.nobs,
             smallest=int(data.sizes.min()),
             largest=int(data.sizes.max()),
-            outcomes=float(np.sum(data.y)),
+            outcomes=float(data.y.sum()),
             trials=_sum(data.trials),
             single=data.zero_one,
             mixed_groups=data.mixed_groups,
