@@ -63,11 +63,11 @@ class Basis:
 
     def forward(self, beta: Array) -> Array:
         """Return the coefficients of the orthogonal columns."""
-        return self.triangle.dot(beta)
+        return np.asarray(self.triangle.dot(beta))
 
     def back(self, coefficients: Array) -> Array:
         """Return the coefficients of the columns of X; also for columns of several vectors."""
-        return self.inverse.dot(coefficients)
+        return np.asarray(self.inverse.dot(coefficients))
 
 
 def orthogonal(sites: Sites, census: Census, rows: View) -> Basis:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from laplace.arguments import (
@@ -24,6 +23,7 @@ from laplace.arguments import (
     common_index,
     number,
     row_labels,
+    same_in_rows,
     shown,
 )
 from laplace.families import (
@@ -33,10 +33,10 @@ from laplace.families import (
     Poisson,
     named,
     read_only,
-    same_in_rows,
     successes_of,
     whole,
 )
+from laplace.later import is_frame, pd
 from laplace.plan import Plan, compiled
 from laplace.tables import as_frame
 
@@ -145,7 +145,7 @@ class GroupedData:
                 "y must have one dimension and X two, but it is the other way round; the order is "
                 "y, X, groups"
             )
-        if hasattr(X, "columns") and not isinstance(X, pd.DataFrame):
+        if hasattr(X, "columns") and not is_frame(X):
             X = as_frame(X)
         matrix = as_matrix(X, called)
         n, p = matrix.shape
@@ -231,9 +231,7 @@ class GroupedData:
         rows = {
             "y": read_only(state["y"]),
             "X": read_only(state["X"]),
-            "offset": same_in_rows(0.0, len(state["y"]))
-            if offset is None
-            else read_only(offset),
+            "offset": same_in_rows(0.0, len(state["y"])) if offset is None else read_only(offset),
         }
         self.__dict__.update(state, **rows)
 
@@ -255,7 +253,8 @@ class GroupedData:
     @cached_property
     def labels(self) -> pd.Index[Any]:
         """Group labels as the user gave them; length m."""
-        return pd.Index(self._labels)
+        labels: pd.Index[Any] = pd.Index(self._labels)
+        return labels
 
     @property
     def starts(self) -> NDArray[np.int64]:

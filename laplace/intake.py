@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.answers import Census
-from laplace.arguments import column_names
-from laplace.families import BERNOULLI, Bernoulli, read_only, same_in_rows
+from laplace.arguments import column_names, same_in_rows
+from laplace.families import BERNOULLI, Bernoulli, read_only
 from laplace.grouped import LARGEST_SQUARES, LEAST_SQUARE, Columns, GroupedData
+from laplace.later import pd
 from laplace.matrices import diagonals
 from laplace.plan import Plan, compiled
 from laplace.site import Site

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array, coefficients, flag, standard_deviation
 from laplace.contribution import AtZero, Contribution
 from laplace.families import read_only
 from laplace.grouped import GroupedData
+from laplace.later import is_frame
 from laplace.nodes import check_nodes, gauss_hermite
 from laplace.plan import compiled
 
@@ -88,7 +88,7 @@ def loglik(
     data = GroupedData.from_arrays(
         y, X, groups, family=family, trials=trials, offset=offset, weights=weights
     )
-    beta = coefficients(beta, data.names, named_columns=isinstance(X, pd.DataFrame))
+    beta = coefficients(beta, data.names, named_columns=is_frame(X))
     tau = standard_deviation("tau", tau)
     return Likelihood(data, check_nodes(nodes), flag("adaptive", adaptive)).at(beta, tau)
 

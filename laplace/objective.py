@@ -10,9 +10,10 @@ import numpy as np
 from laplace import penalties
 from laplace.answers import Census
 from laplace.arguments import Array
-from laplace.basis import Basis, orthogonal, with_log_tau
+from laplace.basis import Basis, orthogonal
 from laplace.contribution import AtZero, Contribution
 from laplace.families import Bernoulli, Family, Poisson, of_one_trial
+from laplace.later import expit
 from laplace.penalties import Penalty
 from laplace.questions import ALL, View
 from laplace.sites import Sites
@@ -64,6 +65,13 @@ class Problem:
         with np.errstate(divide="ignore"):
             typical = self.family.typical(share)
         return typical if np.isfinite(typical) else 0.0
+
+    @cached_property
+    def variance(self) -> float:
+        """Variance of a single trial, or of a count, at that linear predictor."""
+        if self.census.family == Poisson.name:
+            return float(self.family.b_2(np.array([self.typical]))[0])
+        return expit(self.typical) * expit(-self.typical)
 
     def objective(self, nodes: int, every: int = 1) -> Objective:
         """Return what is maximised with a number of nodes; of one of so many groups, where asked.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from laplace.arguments import Array
-from laplace.basis import with_log_tau
 from laplace.contribution import COEFFICIENTS, AtZero
 from laplace.objective import Problem
 from laplace.questions import ALL

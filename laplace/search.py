@@ -57,11 +57,11 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array
 from laplace.contribution import COEFFICIENTS, Contribution, Evaluate
 from laplace.estimate import Estimate, estimate_of
+from laplace.later import pd
 from laplace.local import Found, LocalSearch, Plain, Stage, Start
 from laplace.newton import Maximum, maximise, newton_step
 from laplace.objective import Objective, Problem

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from laplace.answers import (
@@ -29,7 +28,7 @@ from laplace.directions import SOLVER_TOLERANCE, separating
 from laplace.families import Bernoulli
 from laplace.frames import calling
 from laplace.grouped import ROWS_AT_A_TIME, GroupedData
-from laplace.later import linalg
+from laplace.later import linalg, pd
 from laplace.likelihood import Likelihood, without_random_intercepts
 from laplace.questions import ALL, Question, View
 
