@@ -169,7 +169,7 @@ class _Announcement(event.Listener):
         """Take the end of a compilation."""
 
 
-event.register("numba:compile", _Announcement())
+event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]
 
 
 def _compiled(*fastmath: str) -> Callable[[_Function], _Function]:
