@@ -45,7 +45,7 @@ Symbol                              Name                Shape   Meaning
 ==================================  ==================  ======  ===============================
 """
 
-from importlib.metadata import version
+from typing import Any
 
 from laplace import derivatives, families, penalties, quadrature, simulate
 from laplace.batch import fit_many
@@ -61,8 +61,6 @@ from laplace.result import Fit
 from laplace.separation import SeparationError
 from laplace.site import Site
 from laplace.sites import Sites
-
-__version__ = version("laplace-glmm")
 
 __all__ = [
     "ApproximationWarning",
@@ -87,3 +85,12 @@ __all__ = [
     "quadrature",
     "simulate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return the version, which is looked up when it is asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("laplace-glmm")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

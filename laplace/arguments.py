@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+from laplace.later import is_categorical, is_frame, is_series, pd
 
 Array = NDArray[np.float64]
 
@@ -133,7 +134,7 @@ def coefficients(beta: Any, names: list[str], *, named_columns: bool = False) ->
 
     A Series with labels of its own goes by them where the columns of X have names, too.
     """
-    if named_columns and isinstance(beta, pd.Series) and not _unlabelled(beta.index):
+    if named_columns and is_series(beta) and not _unlabelled(beta.index):
         labels = [str(label) for label in beta.index]
         if sorted(labels) != sorted(names):
             raise ValueError(
@@ -186,7 +187,7 @@ def exactly(value: float) -> str:
 
 def as_matrix(X: Any, rows: RowNames = ANY_ROWS) -> Array:
     """Return X as floats of two dimensions; float32 stays what it is."""
-    if isinstance(X, pd.DataFrame):
+    if is_frame(X):
         return (
             np.column_stack(
                 [_floats(f"column {name!r} of X", X[name], rows=rows) for name in X.columns]
@@ -213,7 +214,7 @@ def _floats(name: str, values: Any, keep_single: bool = False, rows: RowNames = 
         raise TypeError(f"{name} is a sparse matrix; use {name}.toarray()")
     check_mask(name, values, rows)
     try:
-        if values is None or isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
+        if values is None or is_categorical(getattr(values, "dtype", None)):
             raise TypeError
         array = np.asarray(values)
         if array.dtype == object:
@@ -269,9 +270,10 @@ def check_finite(
     name: str, array: Array, columns: list[str] | None = None, rows: RowNames = ANY_ROWS
 ) -> None:
     """Refuse NaN and infinity, naming the first place."""
-    bad = np.argwhere(~np.isfinite(array))
-    if not len(bad):
+    finite = np.isfinite(array)
+    if finite.all():
         return
+    bad = np.argwhere(~finite)
     where = rows(int(bad[0][0]))
     if columns is not None:
         where += f", column {shown(columns[bad[0][1]])}"
@@ -291,6 +293,11 @@ def check_range(matrix: Array, columns: list[str]) -> None:
             f"{shown(columns[wrong[0]])}; "
             f"it must be between {SMALLEST_ENTRY:g} and {LARGEST_ENTRY:g}: use another unit"
         )
+
+
+def same_in_rows(value: float, rows: int) -> Array:
+    """Return a number for each row, the same for all; it takes no memory, and cannot be written."""
+    return np.ndarray(rows, float, np.float64(value).tobytes(), strides=(0,))
 
 
 def row_labels(groups: Any, n: int, rows: RowNames = ANY_ROWS) -> pd.Index[Any]:
@@ -346,7 +353,7 @@ def column_names(X: Any, names: Sequence[str] | None, p: int) -> list[str]:
         result = [str(name) for name in names]
         if len(result) != p:
             raise ValueError(f"names has {len(result)} names, but X has {p} columns")
-    elif isinstance(X, pd.DataFrame):
+    elif is_frame(X):
         result = [str(name) for name in X.columns]
     else:
         result = [f"x{k}" for k in range(p)]
@@ -360,7 +367,7 @@ def common_index(**arguments: Any) -> pd.Index[Any] | None:
     """Return the row labels that the pandas arguments share; refuse labels that differ."""
     first: tuple[str, pd.Index[Any]] | None = None
     for name, argument in arguments.items():
-        if not isinstance(argument, pd.Series | pd.DataFrame):
+        if not (is_series(argument) or is_frame(argument)):
             continue
         if first is None:
             first = name, argument.index

@@ -56,13 +56,18 @@ class Basis:
         """Inverse of the triangle: derivative of beta in the coefficients; shape (p, p)."""
         return np.asarray(np.linalg.inv(self.triangle))
 
+    @cached_property
+    def inverse_with_tau(self) -> Array:
+        """The inverse with a row and a column for log tau, which is left as it is."""
+        return with_log_tau(self.inverse)
+
     def forward(self, beta: Array) -> Array:
         """Return the coefficients of the orthogonal columns."""
-        return np.asarray(self.triangle @ beta)
+        return np.asarray(self.triangle.dot(beta))
 
     def back(self, coefficients: Array) -> Array:
         """Return the coefficients of the columns of X; also for columns of several vectors."""
-        return np.asarray(self.inverse @ coefficients)
+        return np.asarray(self.inverse.dot(coefficients))
 
 
 def orthogonal(sites: Sites, census: Census, rows: View) -> Basis:

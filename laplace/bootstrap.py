@@ -39,10 +39,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array, confidence, shown, whole_number
-from laplace.later import special
+from laplace.later import pd, special
 from laplace.parallel import check_workers, each_part
 from laplace.ratio import LOWER, LikelihoodRatioTest, Model, Simulation, nested, without_intercepts
 from laplace.replicates import Estimates, Source, Target, fit_replicates, parts_of, seeds_of

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array, RowNames, and_more, quoted, shown
+from laplace.later import pd
 from laplace.rank import RANK_TOLERANCE, own_parts
 
 # New rows agree with the combination up to rounding.

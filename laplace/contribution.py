@@ -66,8 +66,9 @@ class Contribution:
         jacobian : ndarray of shape (q, q)
             Constant derivative of these parameters in the others.
         """
+        turned = jacobian.T
         return self._with(
-            self.value, jacobian.T @ self.gradient, jacobian.T @ self.hessian @ jacobian
+            self.value, turned.dot(self.gradient), turned.dot(self.hessian).dot(jacobian)
         )
 
     def of(self, free: Any) -> Self:

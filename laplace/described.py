@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.degrees import describe
 from laplace.families import title
 from laplace.few_groups import words
+from laplace.later import pd
 from laplace.ratio import LikelihoodRatioTest
 from laplace.summary import Summary, digits
 from laplace.uses import Uses

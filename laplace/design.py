@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from laplace.arguments import (
@@ -42,6 +41,7 @@ from laplace.frames import (
     with_levels_that_occur,
 )
 from laplace.labels import as_rows, columns_of_groups, keys_of, labels_of
+from laplace.later import pd
 from laplace.outcomes import needs_trials, outcomes
 from laplace.parse import (
     parse,

@@ -57,7 +57,7 @@ class Estimate:
     @property
     def standard_errors(self) -> Array:
         """Roots of the diagonal of the covariance; NaN where there is none."""
-        return np.asarray(np.sqrt(np.diag(self.covariance)))
+        return np.sqrt(self.covariance.diagonal())
 
 
 def estimate_of(problem: Problem, found: Found) -> Estimate:
@@ -84,12 +84,13 @@ def estimate_of(problem: Problem, found: Found) -> Estimate:
 def covariance_of(hessian: Array, basis: Basis) -> Array:
     """Inverse of the information that is minus `hessian`, of the basis, for the columns of X."""
     q, p = len(hessian), len(basis.triangle)
-    scale = np.sqrt(np.abs(np.diag(hessian)))
-    try:
-        with np.errstate(invalid="ignore", divide="ignore"):  # refused by the factorisation
-            factor = linalg().cho_factor(-hessian / np.outer(scale, scale))
-    except (np.linalg.LinAlgError, ValueError):  # not at a maximum: there are no standard errors
+    lapack = linalg().lapack
+    scale = np.sqrt(np.abs(hessian.diagonal()))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a curvature may be zero
+        scaled = -hessian / (scale[:, None] * scale)
+    factor, failed = lapack.dpotrf(scaled, clean=0) if np.isfinite(scaled).all() else (None, 1)
+    if failed:  # not at a maximum: there are no standard errors
         return np.full((q, q), np.nan)
-    back = basis.inverse if q == p else with_log_tau(basis.inverse)
-    back = back / scale
-    return np.asarray(back @ linalg().cho_solve(factor, back.T))
+    back = (basis.inverse if q == p else basis.inverse_with_tau) / scale
+    solved, _ = lapack.dpotrs(factor, back.T)
+    return np.asarray(back @ solved)

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from laplace.arguments import ANY_ROWS, RowNames, and_more, exactly, shown
+from laplace.arguments import ANY_ROWS, RowNames, and_more, exactly, same_in_rows, shown
 from laplace.arguments import Array as Array
-from laplace.later import special
+from laplace.later import logit, special
 
 # (16 sqrt(3) / (15 pi))^2, as Zeger, Liang and Albert (1988) round it: averaged over intercepts
 # with variance tau^2, a logit shrinks by the root of 1 + this times tau^2.
@@ -201,7 +201,7 @@ class Bernoulli:
 
     def typical(self, y: Array) -> float:
         """Return the logit of the share of ones."""
-        return float(special().logit(np.mean(y)))
+        return logit(float(np.mean(y)))
 
     def attenuation(self, tau: float) -> tuple[float, float]:
         """Return the factor of Zeger, Liang and Albert (1988), equation 3.1, about right."""
@@ -209,7 +209,7 @@ class Bernoulli:
 
     def largest(self, y: Array) -> Array:
         """Return ones, which take no memory."""
-        return np.broadcast_to(1.0, y.shape)
+        return same_in_rows(1.0, len(y))
 
     def rows(self, index: NDArray[np.intp] | slice) -> Bernoulli:
         """Return the family itself: it has nothing that differs between rows."""
@@ -217,8 +217,8 @@ class Bernoulli:
 
     def check(self, y: Array, rows: RowNames = ANY_ROWS) -> None:
         """Refuse outcomes other than 0 and 1."""
-        wrong = np.flatnonzero((y != 0.0) & (y != 1.0))
-        if wrong.size:
+        if not ((y == 0.0) | (y == 1.0)).all():
+            wrong = np.flatnonzero((y != 0.0) & (y != 1.0))
             advice = "recode the outcome, or give another family"
             if np.all((y >= 0.0) & (y == np.floor(y))):
                 advice += ": 'poisson' for counts, 'binomial' for successes among trials"
@@ -322,7 +322,7 @@ class Binomial:
 
     def typical(self, y: Array) -> float:
         """Return the logit of the share of successes."""
-        return float(special().logit(np.sum(y) / np.sum(self.trials)))
+        return logit(float(np.sum(y) / np.sum(self.trials)))
 
     def attenuation(self, tau: float) -> tuple[float, float]:
         """Return that for one trial."""
@@ -446,7 +446,7 @@ class Poisson:
 
     def largest(self, y: Array) -> Array:
         """Return infinity, which takes no memory: counts have no bound."""
-        return np.broadcast_to(np.inf, y.shape)
+        return same_in_rows(np.inf, len(y))
 
     def rows(self, index: NDArray[np.intp] | slice) -> Poisson:
         """Return the family itself: it has nothing that differs between rows."""

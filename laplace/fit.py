@@ -163,7 +163,8 @@ def fit(
     Everything else is copied once: rows in another order, DataFrames, other types, and X in
     Fortran's order. Do not change arrays that were not copied while the fit is in use. The
     computation runs on as many threads as `NUMBA_NUM_THREADS` says, by default one a core, and
-    gives the same bits for any number. The first call on a machine compiles for some seconds.
+    gives the same bits for any number. The first call on a machine compiles for some seconds, and
+    says so where the standard error is a terminal, or by `logging`.
 
     References
     ----------

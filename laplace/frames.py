@@ -16,10 +16,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from laplace.arguments import RowNames, and_more, listed, plain_words, quoted, shown
+from laplace.later import pd
 from laplace.parse import without_backticks
 
 # A column of text with more levels than this, or than half of the rows, is taken for a name.

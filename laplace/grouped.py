@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from laplace.arguments import (
@@ -24,6 +23,7 @@ from laplace.arguments import (
     common_index,
     number,
     row_labels,
+    same_in_rows,
     shown,
 )
 from laplace.families import (
@@ -36,6 +36,7 @@ from laplace.families import (
     successes_of,
     whole,
 )
+from laplace.later import is_frame, pd
 from laplace.plan import Plan, compiled
 from laplace.tables import as_frame
 
@@ -47,7 +48,7 @@ LARGEST_SQUARES = 1e300
 ROWS_AT_A_TIME = 65_536
 
 EMPTY: Array = read_only(np.empty(0))
-MADE_AGAIN = ("rows", "largest", "trials")
+MADE_AGAIN = ("labels", "rows", "largest", "trials")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +67,6 @@ class GroupedData:
         Distribution of the outcomes.
     plan : Plan
         First row of each group, and how the rows are cut for the kernels.
-    labels : pandas.Index of length m
-        Group labels as the user gave them.
     names : list of str
         Names of the p columns.
     index : pandas.Index or None
@@ -84,7 +83,7 @@ class GroupedData:
     offset: Array
     family: Family
     plan: Plan
-    labels: pd.Index[Any]
+    _labels: Any  # an index, or an array of whole numbers
     names: list[str]
     index: pd.Index[Any] | None
     columns: Columns
@@ -146,7 +145,7 @@ class GroupedData:
                 "y must have one dimension and X two, but it is the other way round; the order is "
                 "y, X, groups"
             )
-        if hasattr(X, "columns") and not isinstance(X, pd.DataFrame):
+        if hasattr(X, "columns") and not is_frame(X):
             X = as_frame(X)
         matrix = as_matrix(X, called)
         n, p = matrix.shape
@@ -210,7 +209,7 @@ class GroupedData:
         return cls(
             read_only(np.ascontiguousarray(outcome)),
             read_only(rows),
-            np.broadcast_to(0.0, n) if shift is None else read_only(np.ascontiguousarray(shift)),
+            same_in_rows(0.0, n) if shift is None else read_only(np.ascontiguousarray(shift)),
             distribution.rows(slice(None) if order is None else order),
             plan,
             labels,
@@ -232,9 +231,7 @@ class GroupedData:
         rows = {
             "y": read_only(state["y"]),
             "X": read_only(state["X"]),
-            "offset": np.broadcast_to(0.0, len(state["y"]))
-            if offset is None
-            else read_only(offset),
+            "offset": same_in_rows(0.0, len(state["y"])) if offset is None else read_only(offset),
         }
         self.__dict__.update(state, **rows)
 
@@ -251,7 +248,13 @@ class GroupedData:
     @property
     def m(self) -> int:
         """Number of groups."""
-        return len(self.labels)
+        return self.plan.m
+
+    @cached_property
+    def labels(self) -> pd.Index[Any]:
+        """Group labels as the user gave them; length m."""
+        labels: pd.Index[Any] = pd.Index(self._labels)
+        return labels
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -334,12 +337,12 @@ class GroupedData:
             self,
             y=read_only(self.y[at]),
             X=X,
-            offset=np.broadcast_to(0.0, len(at))
+            offset=same_in_rows(0.0, len(at))
             if not self.has_offset
             else read_only(self.offset[at]),
             family=self.family.rows(at),
             plan=plan,
-            labels=self.labels[groups],
+            _labels=self.labels[groups],
             index=None,
             columns=Columns.of(plan, X),
             weights=None if self.weights is None else read_only(self.weights[at]),
@@ -366,14 +369,14 @@ class GroupedData:
         total = self.sum_by_group(self.y)
         largest = self.largest
         most = largest[0] * self.sizes if _is_one_number(largest) else self.sum_by_group(largest)
-        return int(np.sum((total > 0.0) & (total < most)))
+        return int(np.count_nonzero((total > 0.0) & (total < most)))
 
     @cached_property
     def trials(self) -> Array:
         """Number of trials of each row; counts without a bound are one each; shape (n,)."""
         if np.isfinite(self.largest[0]):
             return self.largest
-        return np.broadcast_to(1.0, self.n)
+        return same_in_rows(1.0, self.n)
 
     @property
     def nobs(self) -> float:
@@ -460,36 +463,45 @@ class Columns:
         p, slabs = X.shape[1], plan.count
         grams, sums = np.zeros((slabs, p, p)), np.zeros((slabs, p))
         plan.run(kernels.look_through, plan.starts, X, grams, sums, work=X.size)
-        lower = np.add.reduce(grams, axis=0)
+        lower = np.add.reduce(grams, axis=0)  # zero above its diagonal
         squares = lower.diagonal()
-        gram = lower + np.tril(lower, -1).T
-        plain = bool(np.all((squares > LEAST_SQUARE * len(X)) & (squares < LARGEST_SQUARES)))
+        gram = lower + lower.T
+        gram.flat[:: p + 1] = squares
+        plain = bool(squares.min() > LEAST_SQUARE * len(X) and squares.max() < LARGEST_SQUARES)
         return cls(gram, np.add.reduce(sums, axis=0), plain)
 
 
 def _sort(
     groups: Any, n: int, called: RowNames
-) -> tuple[NDArray[np.int64] | None, NDArray[np.int64], pd.Index[Any]]:
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64], Any]:
     """Return the order that sorts the rows by group, the first row of each group, and the labels.
 
     The order is None where the rows are sorted; the first rows end with the number of rows.
     """
-    labels_of_rows = row_labels(groups, n, called)
-    values = labels_of_rows.to_numpy()
-    if isinstance(labels_of_rows.dtype, np.dtype) and values.dtype.kind in "iu":
-        if np.all(values[1:] >= values[:-1]):
-            starts = np.append(_changes(values), n)
-            return None, starts, pd.Index(values[starts[:-1]])
-        codes, names = _code_whole_numbers(values)
-        labels = pd.Index(names)
+    if _are_whole_numbers(groups) and groups.shape == (n,):
+        values: Any = groups  # among which none is missing
     else:
-        codes, labels = pd.factorize(labels_of_rows, sort=True)
-        if np.all(codes[1:] >= codes[:-1]):
-            return None, np.append(_changes(codes), n), pd.Index(labels)
+        values = row_labels(groups, n, called)
+        if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu":
+            values = values.to_numpy()
+    if isinstance(values, np.ndarray):
+        if (values[1:] >= values[:-1]).all():
+            starts = _starts(values)
+            return None, starts, values[starts[:-1]]
+        codes, labels = _code_whole_numbers(values)
+    else:
+        codes, labels = pd.factorize(values, sort=True)
+        if (codes[1:] >= codes[:-1]).all():
+            return None, _starts(codes), labels
     kernels = compiled()
     order, starts = np.empty(n, np.int64), np.empty(len(labels) + 1, np.int64)
     kernels.sort_by_code(codes.astype(np.int64, copy=False), len(labels), order, starts)
-    return order, starts, pd.Index(labels)
+    return order, starts, labels
+
+
+def _are_whole_numbers(groups: Any) -> bool:
+    """Whether labels are an array of whole numbers, and need no other form."""
+    return type(groups) is np.ndarray and groups.dtype.kind in "iu" and groups.dtype.isnative
 
 
 def _code_whole_numbers(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -507,6 +519,10 @@ def _code_whole_numbers(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any
     return position[shifted], labels.astype(values.dtype)
 
 
-def _changes(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the places where a sorted array takes a new value, the first place included."""
-    return np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1).astype(np.int64)
+def _starts(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the places where a sorted array takes a new value, the first one and the end too."""
+    changes = (values[1:] != values[:-1]).nonzero()[0]
+    starts = np.empty(len(changes) + 2, np.int64)
+    starts[0], starts[-1] = 0, len(values)
+    np.add(changes, 1, out=starts[1:-1])
+    return starts

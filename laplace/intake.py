@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.answers import Census
-from laplace.arguments import column_names
+from laplace.arguments import column_names, same_in_rows
 from laplace.families import BERNOULLI, Bernoulli, read_only
 from laplace.grouped import LARGEST_SQUARES, LEAST_SQUARE, Columns, GroupedData
+from laplace.later import pd
 from laplace.matrices import diagonals
 from laplace.plan import Plan, compiled
 from laplace.site import Site
@@ -202,5 +202,5 @@ class _Shared:
     def nothing(self, rows: int) -> Any:
         """Return the offset where there is none."""
         if rows not in self._nothing:
-            self._nothing[rows] = np.broadcast_to(0.0, rows)
+            self._nothing[rows] = same_in_rows(0.0, rows)
         return self._nothing[rows]

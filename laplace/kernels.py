@@ -27,12 +27,15 @@ Symbols, for a group with mode :math:`\hat\mu`: ``s_r`` is :math:`\sum_j b^{(r)}
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
+from numba.core import event
 
 # Rows of a chunk: its transposed rows and weights stay in a core's second-level cache.
 CHUNK = 2048
@@ -135,6 +138,38 @@ class Sums(NamedTuple):
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+COMPILES = (
+    "laplace compiles its kernels for this machine, which takes some seconds; later fits load them"
+)
+
+
+class _Announcement(event.Listener):
+    """Says once that the kernels are compiled: by `logging`, or else to a terminal, or not at all.
+
+    What is loaded from the folder of compiled code is not announced.
+    """
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, event: Any) -> None:
+        """Take the beginning of a compilation, of whatever function."""
+        if self._said or event.data["dispatcher"].py_func.__module__ != __name__:
+            return
+        self._said = True
+        logger = logging.getLogger("laplace")
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(COMPILES)
+        elif sys.stderr is not None and sys.stderr.isatty():
+            print(COMPILES, file=sys.stderr)
+
+    def on_end(self, event: Any) -> None:
+        """Take the end of a compilation."""
+
+
+event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]
 
 
 def _compiled(*fastmath: str) -> Callable[[_Function], _Function]:

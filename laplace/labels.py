@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import as_labels, check_mask, common_index
 from laplace.families import NAMES
 from laplace.frames import check_columns
+from laplace.later import pd
 from laplace.parse import FormulaText
 
 

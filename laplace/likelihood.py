@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array, coefficients, flag, standard_deviation
 from laplace.contribution import AtZero, Contribution
 from laplace.families import read_only
 from laplace.grouped import GroupedData
+from laplace.later import is_frame
 from laplace.nodes import check_nodes, gauss_hermite
 from laplace.plan import compiled
 
@@ -88,7 +88,7 @@ def loglik(
     data = GroupedData.from_arrays(
         y, X, groups, family=family, trials=trials, offset=offset, weights=weights
     )
-    beta = coefficients(beta, data.names, named_columns=isinstance(X, pd.DataFrame))
+    beta = coefficients(beta, data.names, named_columns=is_frame(X))
     tau = standard_deviation("tau", tau)
     return Likelihood(data, check_nodes(nodes), flag("adaptive", adaptive)).at(beta, tau)
 
@@ -126,32 +126,31 @@ class Likelihood:
     def _evaluate(self, beta: Array, tau: float) -> tuple[Contribution, Array, Array]:
         """Return also the modes, and the sum of b'' of each group there."""
         kernels = compiled()
-        data = self.data
-        u, information = np.empty(data.m), np.empty(data.m)
+        data, plan = self.data, self.data.plan
+        m, slabs = plan.m, plan.count
+        u, information, lost = np.empty(m), np.empty(m), np.zeros(slabs, np.int64)
         if not self.adaptive:
             rule = kernels.ORDINARY
         else:
             rule = kernels.LAPLACE if self.nodes == 1 else kernels.ADAPTIVE
-        z, log_w = gauss_hermite(self.nodes)
-        sums = _Sums(data, data.p + 1)
-        lost = np.zeros(sums.slabs, np.int64)
-        data.plan.run(
+        sums = _sums(slabs, data.p + 1)
+        plan.run(
             kernels.evaluate,
             data.rows,
             read_only(np.ascontiguousarray(beta, dtype=float)),
             float(tau),
-            kernels.Rule(rule, z, log_w),
+            kernels.Rule(rule, *gauss_hermite(self.nodes)),
             kernels.Modes(u, information, lost),
-            sums.parts,
-            work=data.n * data.p * self.nodes,
+            sums,
+            work=data.X.size * self.nodes,
         )
-        if lost.any():
+        if any(lost.tolist()):
             raise ArithmeticError(
                 f"the modes of {int(np.sum(lost))} groups were not found in "
                 f"{kernels.MODE_ITERATIONS} steps at tau={tau:g}; rescale X if its values are "
                 "extreme"
             )
-        return sums.total(), u, information
+        return Contribution(*_total(sums, data.constant)), u, information
 
     def modes(self, beta: Array, tau: float) -> tuple[Array, Array]:
         r"""Find the mode of every group, and the width of the integrand there.
@@ -182,52 +181,36 @@ def without_random_intercepts(data: GroupedData, beta: Array) -> AtZero:
     beta : ndarray of shape (p,)
         Coefficients.
     """
-    kernels = compiled()
-    sums = _Sums(data, data.p)
-    spread = np.empty((sums.slabs, 4))
-    data.plan.run(
-        kernels.evaluate_without,
+    plan, p = data.plan, data.p
+    slabs = plan.count
+    sums, spread = _sums(slabs, p), np.empty((slabs, 4))
+    plan.run(
+        compiled().evaluate_without,
         data.rows,
         read_only(np.ascontiguousarray(beta, dtype=float)),
-        sums.parts,
+        sums,
         spread,
-        work=data.n * data.p,
+        work=data.X.size,
     )
-    total = sums.total()
-    q = data.p + 1
-    gradient, hessian = np.zeros(q), np.zeros((q, q))
-    gradient[:-1], hessian[:-1, :-1] = total.gradient, total.hessian
+    value, of_beta, in_beta = _total(sums, data.constant)
+    gradient, hessian = np.zeros(p + 1), np.zeros((p + 1, p + 1))
+    gradient[:-1], hessian[:-1, :-1] = of_beta, in_beta
     slope, squares, least, most = spread[0].tolist()
-    if sums.slabs > 1:
+    if slabs > 1:
         slope, squares = np.add.reduce(spread[:, :2], axis=0).tolist()
         least, most = float(spread[:, 2].min()), float(spread[:, 3].max())
-    return AtZero(total.value, gradient, hessian, slope, squares, least, most)
+    return AtZero(value, gradient, hessian, slope, squares, least, most)
 
 
-class _Sums:
-    """Where the kernels leave the sums of each slab.
+def _sums(slabs: int, q: int) -> Any:
+    """Return where the kernels leave the sums of each slab, for q parameters."""
+    return compiled().Sums(np.empty(slabs), np.empty((slabs, q)), np.empty((slabs, q, q)))
 
-    Parameters
-    ----------
-    data : GroupedData
-        The rows.
-    q : int
-        Number of parameters.
-    """
 
-    def __init__(self, data: GroupedData, q: int) -> None:
-        kernels = compiled()
-        self.data = data
-        self.slabs = data.plan.count
-        self.parts = kernels.Sums(
-            np.zeros(self.slabs),
-            np.zeros((self.slabs, q)),
-            np.zeros((self.slabs, q, q)),
-        )
-
-    def total(self) -> Contribution:
-        """Add them in their order, and the constant of the log-likelihood."""
-        value, gradient, hessian = (
-            part[0] if self.slabs == 1 else np.add.reduce(part, axis=0) for part in self.parts
-        )
-        return Contribution(float(value) + self.data.constant, gradient, hessian)
+def _total(sums: Any, constant: float) -> tuple[float, Array, Array]:
+    """Add the sums of the slabs in their order, and the constant of the log-likelihood."""
+    values, gradients, hessians = sums
+    if len(values) == 1:
+        return values.item() + constant, gradients[0], hessians[0]
+    value, gradient, hessian = (np.add.reduce(part, axis=0) for part in sums)
+    return float(value) + constant, gradient, hessian

@@ -356,8 +356,7 @@ class LocalSearch:
     def _least_information(self, there: Contribution) -> float:
         """Return the least eigenvalue of the information on the coefficients, as in `Plain`."""
         problem, p = self.problem, self.problem.census.p
-        variance = float(problem.family.b_2(np.array([problem.typical]))[0])
-        reference = problem.census.trials * variance
+        reference = problem.census.trials * problem.variance
         return float(np.linalg.eigvalsh(-there.hessian[:p, :p] / reference)[0])
 
     def _is_regular(self, found: Maximum) -> bool:

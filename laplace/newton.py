@@ -157,27 +157,20 @@ def maximise(
     theta = np.array(start, dtype=float)
     current = evaluate(theta)
     history: list[Step] = []
+
+    def ended(ending: Ending, reason: Enum | None = None) -> Maximum:
+        message = ending.value.format(
+            steps=max_iterations,
+            reason=None if reason is None else reason.value,
+            distance=math.sqrt(max(decrement, 0.0)),
+        )
+        return Maximum(theta, current, ending, iteration, message, tuple(history), reason)
+
     for iteration in range(max_iterations + 1):
         step, concave = newton_step(current)
-        decrement = float(current.gradient @ step)
+        decrement = float(current.gradient.dot(step))
         history.append(Step(current.value, decrement))
-
-        def ended(
-            ending: Ending,
-            reason: Enum | None = None,
-            theta: Array = theta,
-            current: Contribution = current,
-            iteration: int = iteration,
-            decrement: float = decrement,
-        ) -> Maximum:
-            message = ending.value.format(
-                steps=max_iterations,
-                reason=None if reason is None else reason.value,
-                distance=math.sqrt(max(decrement, 0.0)),
-            )
-            return Maximum(theta, current, ending, iteration, message, tuple(history), reason)
-
-        if not np.isfinite(decrement):
+        if not math.isfinite(decrement):
             return ended(Ending.NOT_FINITE)
         if concave and decrement <= tolerance:
             return ended(Ending.MAXIMUM)
@@ -203,7 +196,7 @@ def maximise(
             continue
 
         if max_step is not None:
-            step = step / max(1.0, float((np.abs(step) / max_step).max()))
+            step = step / max(1.0, *(np.abs(step) / max_step).tolist())
         moved = _search_line(
             evaluate, theta, current, step, any_value=concave and decrement <= DECREMENT_QUADRATIC
         )
@@ -256,7 +249,8 @@ def _leave_saddle(
 def _scale(information: Array) -> Array:
     """Return what brings the diagonal to one; one where it is zero."""
     scale: Array = np.sqrt(np.abs(information.diagonal()))
-    scale[~(scale > 0.0)] = 1.0
+    if 0.0 in scale.tolist():
+        scale[scale == 0.0] = 1.0
     return scale
 
 
@@ -266,11 +260,12 @@ def newton_step(at: Contribution) -> tuple[Array, bool]:
     if not math.isfinite(information.sum()):
         return np.full(len(information), np.nan), False
     scale = _scale(information)
-    scaled = information / np.outer(scale, scale)
+    scaled = information / (scale[:, None] * scale)
     # far from singular, as nearly always, its Cholesky factor tells all that its eigenvalues would
-    factor, failed = linalg().lapack.dpotrf(scaled, lower=1)
+    lapack = linalg().lapack
+    factor, failed = lapack.dpotrf(scaled, lower=1)
     if not failed and factor.diagonal().min() > LEAST_PIVOT:
-        solution, _ = linalg().lapack.dpotrs(factor, at.gradient / scale, lower=1)
+        solution, _ = lapack.dpotrs(factor, at.gradient / scale, lower=1)
         return solution / scale, True
     values, vectors = np.linalg.eigh(scaled)
     floor = EIGENVALUE_FLOOR * max(float(np.max(np.abs(values))), np.finfo(float).tiny)
@@ -286,14 +281,14 @@ def _search_line(
     evaluate: Evaluate, theta: Array, current: Contribution, step: Array, any_value: bool
 ) -> tuple[Array, Contribution] | None:
     """Halve the step until the value rises enough; None where it never does."""
-    slope = float(current.gradient @ step)
+    slope = float(current.gradient.dot(step))
     for _ in range(MAX_HALVINGS):
         candidate = theta + step
         there = evaluate(candidate)
         enough = current.value + SUFFICIENT_INCREASE * slope
         # below the last digit of the value, a short step is "enough" without any rise
         rises = there.value >= enough and there.value > current.value
-        if np.isfinite(there.value) and (any_value or rises):
+        if math.isfinite(there.value) and (any_value or rises):
             return candidate, there
         step, slope = 0.5 * step, 0.5 * slope
     return None

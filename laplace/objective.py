@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from laplace import penalties
 from laplace.answers import Census
 from laplace.arguments import Array
-from laplace.basis import Basis, orthogonal, with_log_tau
+from laplace.basis import Basis, orthogonal
 from laplace.contribution import AtZero, Contribution
 from laplace.families import Bernoulli, Family, Poisson, of_one_trial
+from laplace.later import expit
 from laplace.penalties import Penalty
 from laplace.questions import ALL, AskAt, View
 from laplace.sites import Sites
@@ -56,13 +58,20 @@ class Problem:
         """Distribution of a single trial, or of a count."""
         return of_one_trial(self.census.family)
 
-    @property
+    @cached_property
     def typical(self) -> float:
         """Linear predictor of the mean outcome; 0 where all are the same, as with a penalty."""
         share = np.array([self.census.outcomes / self.census.trials])
         with np.errstate(divide="ignore"):
             typical = self.family.typical(share)
         return typical if np.isfinite(typical) else 0.0
+
+    @cached_property
+    def variance(self) -> float:
+        """Variance of a single trial, or of a count, at that linear predictor."""
+        if self.census.family == Poisson.name:
+            return float(self.family.b_2(np.array([self.typical]))[0])
+        return expit(self.typical) * expit(-self.typical)
 
     def objective(self, nodes: int, every: int = 1) -> Objective:
         """Return what is maximised with a number of nodes; of one of so many groups, where asked.
@@ -156,7 +165,7 @@ class Objective:
         self._view = basis.view
         if every > 1:
             self._view = View(every * basis.view.every, basis.view.rows, basis.view.triangle)
-        self._jacobian = None if basis.computed else with_log_tau(basis.inverse)
+        self._jacobian = None if basis.computed else basis.inverse_with_tau
         self._penalty = penalty
         if penalty is not None and basis.computed:
             self._penalty = penalty.on(basis.view, basis.inverse)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import quoted, shown
 from laplace.frames import Columns
+from laplace.later import pd
 from laplace.parse import FormulaText, without_backticks
 from laplace.tables import plain
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
 from laplace.answers import Census
 from laplace.arguments import Array
 from laplace.contribution import Contribution
 from laplace.degrees import degrees_of_freedom, pvalue
 from laplace.estimate import Estimate
-from laplace.later import special
+from laplace.later import pd, special
 from laplace.objective import Problem
 from laplace.penalties import Penalty
 from laplace.restricted import RestrictedResult

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from laplace.arguments import Array
-from laplace.basis import with_log_tau
 from laplace.contribution import COEFFICIENTS, AtZero
 from laplace.objective import Problem
 from laplace.questions import ALL
@@ -50,7 +49,7 @@ def own_fits(problem: Problem) -> OwnFits | None:
     hessian = np.zeros((p + 1, p + 1))
     hessian[:p, :p] = -total.plain
     seen = AtZero(total.highest, np.zeros(p + 1), hessian, 0.0, 0.0, total.least, total.most)
-    seen = seen.transformed(with_log_tau(basis.inverse)).of(COEFFICIENTS)
+    seen = seen.transformed(basis.inverse_with_tau).of(COEFFICIENTS)
     whole = _combined(total.information, total.weighted)
     if whole is None:
         return OwnFits(basis.forward(plain), basis.forward(plain), None, seen)

@@ -39,14 +39,22 @@ class Plan:
     @cached_property
     def slabs(self) -> NDArray[np.int64]:
         """First block of each slab, and the number of blocks; slabs are of about equal size."""
+        count = len(self.blocks) - 1
+        if count == 1:
+            return np.arange(2)
         row = self.starts[self.blocks]
-        cuts = np.linspace(0, row[-1], min(compiled().MOST_SLABS, len(row) - 1) + 1)
-        return np.unique(np.searchsorted(row, cuts)).astype(np.int64)
+        cuts = np.linspace(0, row[-1], min(compiled().MOST_SLABS, count) + 1)
+        return np.array(sorted(set(np.searchsorted(row, cuts).tolist())), np.int64)
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of slabs."""
         return len(self.slabs) - 1
+
+    @cached_property
+    def m(self) -> int:
+        """Number of groups."""
+        return len(self.starts) - 1
 
     def run(self, kernel: Any, *arguments: Any, work: int) -> None:
         """Call a kernel for all slabs, on as many threads as are worth it.
@@ -58,9 +66,9 @@ class Plan:
         work : int
             How many numbers it reads.
         """
-        slabs, blocks, count = self.slabs, self.blocks, work // WORTH_A_THREAD
+        slabs, blocks, count = self.slabs, self.blocks, min(self.count, work // WORTH_A_THREAD)
         if count > 1:
-            count = min(threads(), self.count, count)
+            count = min(threads(), count)
         if count <= 1:
             kernel(0, self.count, slabs, blocks, *arguments)
             return

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from laplace.arguments import (
@@ -39,6 +38,7 @@ from laplace.arguments import (
 )
 from laplace.degrees import quantile
 from laplace.families import Family
+from laplace.later import pd
 from laplace.objective import Problem
 from laplace.tables import as_frame
 

@@ -13,10 +13,9 @@ import secrets
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array
-from laplace.later import special
+from laplace.later import pd, special
 from laplace.objective import Problem
 from laplace.search import search_with
 

@@ -6,9 +6,9 @@ import ast
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.frames import Caller, Columns, parsed
+from laplace.later import pd
 from laplace.tables import is_number
 from laplace.terms import factors
 

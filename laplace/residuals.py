@@ -15,10 +15,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array, shown
-from laplace.later import special
+from laplace.later import pd, special
 
 KINDS = ("response", "pearson", "deviance")
 

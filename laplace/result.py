@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array, confidence, shown
 from laplace.contribution import Contribution
@@ -16,6 +15,7 @@ from laplace.criterion import judge_restricted
 from laplace.degrees import quantile
 from laplace.described import Described
 from laplace.estimate import Estimate
+from laplace.later import pd
 from laplace.local import LocalSearch
 from laplace.newton import Step
 from laplace.nodes import check_nodes

@@ -58,11 +58,11 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array
 from laplace.contribution import COEFFICIENTS, Contribution, Evaluate
 from laplace.estimate import Estimate, estimate_of
+from laplace.later import pd
 from laplace.local import Found, LocalSearch, Plain, Stage, Start
 from laplace.newton import Maximum, maximise, newton_step
 from laplace.objective import Objective, Problem
@@ -507,7 +507,7 @@ class Search:
     ) -> tuple[Candidate, ...]:
         """Raise the number of nodes until it is enough; each search starts from the last."""
         p = self.problem.census.p
-        while not self._is_enough(compared[-1]):
+        while compared[-1].found.nodes < rules[-1] and not self._is_enough(compared[-1]):
             last = compared[-1]
             nodes = self._next_rule(last, [k for k in rules if k > last.found.nodes])
             if nodes is None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from laplace.answers import Direction
 from laplace.arguments import Array, cut, listed, quoted
 from laplace.contribution import COEFFICIENTS, AtZero, Contribution
 from laplace.families import Bernoulli, Poisson
+from laplace.later import pd
 from laplace.newton import maximise
 from laplace.objective import Problem, all_the_same
 

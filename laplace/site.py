@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from laplace.answers import (
@@ -29,7 +28,7 @@ from laplace.directions import SOLVER_TOLERANCE, separating
 from laplace.families import Bernoulli
 from laplace.frames import calling
 from laplace.grouped import ROWS_AT_A_TIME, GroupedData
-from laplace.later import linalg
+from laplace.later import linalg, pd
 from laplace.likelihood import Likelihood, without_random_intercepts
 from laplace.questions import ALL, Question, View
 
@@ -200,7 +199,7 @@ class Site:
             nobs=data.nobs,
             smallest=int(data.sizes.min()),
             largest=int(data.sizes.max()),
-            outcomes=float(np.sum(data.y)),
+            outcomes=float(data.y.sum()),
             trials=_sum(data.trials),
             single=data.zero_one,
             mixed_groups=data.mixed_groups,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
+
+from laplace.later import pd
 
 # The most digits that the numbers of a column may need, to share their decimals.
 MOST_DIGITS = 7

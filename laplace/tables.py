@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
+
+from laplace.later import pd
 
 # Types in which nothing overflows that a formula computes.
 AS_THEY_ARE = (np.dtype(np.float64), np.dtype(np.int64), np.dtype(bool))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array
 from laplace.families import Poisson
+from laplace.later import pd
 from laplace.parameters import Parameters
 from laplace.prediction import Prediction, Rows, asked_of, predicted, prediction
 from laplace.residuals import check_kind, residuals, simulated

@@ -12,6 +12,7 @@ the maximum without random intercepts, or below another maximum, is none.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -125,7 +126,7 @@ class Verdict:
     elsewhere: FurtherMaximum | None = None
     lower_by: float = 0.0
 
-    @property
+    @cached_property
     def is_known(self) -> bool:
         """Whether there was a rule to compare with, and standard errors to measure in."""
         return self.exact or (self.nodes is not None and not np.any(np.isnan(self.shift)))
@@ -133,9 +134,9 @@ class Verdict:
     @property
     def distance(self) -> float:
         """The largest predicted change of a coefficient of an orthogonal column, or of log tau."""
-        return float(np.max(np.abs(self.step), initial=0.0))
+        return float(np.abs(self.step).max(initial=0.0))
 
-    @property
+    @cached_property
     def largest_shift(self) -> float:
         """Size of the largest predicted shift, in standard errors.
 
@@ -144,9 +145,9 @@ class Verdict:
         """
         if not self.is_known:
             return float(np.sqrt(max(2.0 * self.gain, 0.0)))
-        return float(np.max(np.abs(self.shift)))
+        return float(np.abs(self.shift).max())
 
-    @property
+    @cached_property
     def largest_ratio(self) -> float:
         """By what factor the standard error that is most off is so; 1 where none is known."""
         known = self.ratio[np.isfinite(self.ratio) & (self.ratio > 0.0)]

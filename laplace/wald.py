@@ -20,10 +20,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from laplace.arguments import Array, plain_words, quoted
-from laplace.later import special
+from laplace.later import pd, special
 from laplace.rank import RANK_TOLERANCE, own_parts
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
 import mpmath
 import numpy as np
 import pytest
+import scipy.special
 
-from laplace.families import BERNOULLI, NAMES, POISSON, Binomial, Family, and_more, named
+from laplace.families import (
+    BERNOULLI,
+    NAMES,
+    POISSON,
+    Binomial,
+    Family,
+    and_more,
+    named,
+)
+from laplace.later import expit, logit
 
 ETA = [-800.0, -700.0, -40.0, -3.0, -0.1, 0.0, 0.7, 5.0, 40.0, 700.0, 800.0]
 LOG_ETA = [-800.0, -700.0, -40.0, -3.0, -0.1, 0.0, 0.7, 5.0, 40.0, 200.0, POISSON.largest_eta]
@@ -280,3 +291,14 @@ def test_directions_tell_where_the_likelihood_rises_for_ever(name: str, seed: in
 def test_and_more() -> None:
     assert and_more([1]) == ""
     assert and_more([1, 2, 3]) == " (and in 2 more places)"
+
+
+def test_single_logits_are_those_of_scipy_to_the_last_bit() -> None:
+    rng = np.random.default_rng(1)
+    means = np.concatenate([rng.random(2000), 10.0 ** -rng.uniform(0.0, 300.0, 500), [0.0, 1.0]])
+    expected = scipy.special.logit(means)
+    assert [logit(mean) for mean in means.tolist()] == expected.tolist()
+    assert math.isnan(logit(-0.1))
+    etas = np.concatenate([rng.normal(0.0, 20.0, 2000), [0.0, 700.0, -700.0]])
+    assert [expit(eta) for eta in etas.tolist()] == scipy.special.expit(etas).tolist()
+    assert expit(-1e4) < 1e-300

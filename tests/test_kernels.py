@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import pickle
+import pty
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from laplace.likelihood import Likelihood
 
 # groups of one row, of a few, of a chunk and of several chunks
 SIZES = [1, 1, 4, 2, 30, 700, 1, kernels.CHUNK, kernels.CHUNK + 1, 3 * kernels.CHUNK - 5, 9, 1]
+ROOT = Path(laplace.__file__).parents[1]
 FAMILIES = ["bernoulli", "binomial", "poisson"]
 
 
@@ -308,3 +311,53 @@ def test_copies_of_a_fit_run_what_is_compiled(name: str, given: bool) -> None:
         pd.testing.assert_series_equal(other.approximation_error(), error)
         assert other.test_tau().statistic == fit.test_tau().statistic
     assert before == (len(kernels.evaluate.signatures), len(kernels.evaluate_without.signatures))
+
+
+CUT_SOME_GROUPS = (
+    "from laplace.plan import compiled\n"
+    "import numpy as np\n"
+    "assert compiled().pack(np.array([0, 2, 4])).tolist() == [0, 2]\n"
+    "assert compiled().pack(np.array([0, 2, 4], dtype=np.int32)).tolist() == [0, 2]\n"
+)
+
+
+def errors_of(code: str, cache: Path, *, terminal: bool) -> str:
+    """Return what a process writes to its standard error, with compiled code in a folder."""
+    options = {"env": {**os.environ, "NUMBA_CACHE_DIR": str(cache)}, "cwd": ROOT, "check": True}
+    command = [sys.executable, "-c", code]
+    if not terminal:
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, **options)
+        return done.stderr
+    reads, writes = pty.openpty()
+    subprocess.run(command, stderr=writes, **options)
+    os.close(writes)
+    text = ""
+    with contextlib.suppress(OSError):  # which is how the end of a terminal is told
+        while part := os.read(reads, 4096).decode():
+            text += part
+    os.close(reads)
+    return text
+
+
+def test_that_it_compiles_is_said_once_and_to_a_terminal(tmp_path: Path) -> None:
+    said = errors_of(CUT_SOME_GROUPS, tmp_path, terminal=True)
+    assert said.split() == kernels.COMPILES.split()
+    assert errors_of(CUT_SOME_GROUPS, tmp_path, terminal=True) == ""  # loaded
+
+
+def test_that_it_compiles_is_said_to_no_file_but_by_logging(tmp_path: Path) -> None:
+    assert errors_of(CUT_SOME_GROUPS, tmp_path / "one", terminal=False) == ""
+    logged = "import logging\nlogging.basicConfig(level='INFO')\n" + CUT_SOME_GROUPS
+    for terminal in (True, False):
+        said = errors_of(logged, tmp_path / f"logged-{terminal}", terminal=terminal)
+        assert said.split() == f"INFO:laplace:{kernels.COMPILES}".split()
+
+
+def test_what_others_compile_is_not_announced(tmp_path: Path) -> None:
+    code = (
+        "from laplace.plan import compiled\n"
+        "import numba\n"
+        "compiled()\n"
+        "assert numba.njit(lambda x: x + 1)(1) == 2\n"
+    )
+    assert errors_of(code, tmp_path, terminal=True) == ""

@@ -175,7 +175,9 @@ def test_importing_the_package_loads_no_optimiser() -> None:
         "scipy.optimize",
         "scipy.special",
         "scipy.linalg",
+        "pandas",
         "numba",
+        "email",
         "formulaic",
         "joblib",
         "laplace.engines",
@@ -185,6 +187,29 @@ def test_importing_the_package_loads_no_optimiser() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
     )
     assert done.stdout.strip() == ""
+
+
+def test_a_first_fit_of_arrays_loads_what_it_needs_and_no_more() -> None:
+    """It takes the compiler and the factorisations; labels and special functions come later."""
+    code = (
+        "import sys, laplace, numpy as np\n"
+        "rng = np.random.default_rng(1)\n"
+        "X, groups = rng.normal(size=(1000, 2)), np.repeat(np.arange(20), 50)\n"
+        "u = rng.normal(size=20)[groups]\n"
+        "y = (rng.random(1000) < 1.0 / (1.0 + np.exp(-u - X[:, 0]))).astype(float)\n"
+        "for nodes in (1, 'auto'):\n"
+        "    fit = laplace.fit(y, X, groups, nodes=nodes)\n"
+        "assert fit.converged\n"
+        "late = ('pandas', 'scipy.special', 'scipy.optimize', 'scipy.stats', 'formulaic',\n"
+        "        'joblib', 'laplace.engines')\n"
+        "print(*(m for m in sys.modules if m.startswith(late)))\n"
+        "assert list(fit.params.index) == ['x0', 'x1', 'tau']\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.split("\n") == ["", "True", ""]
 
 
 def test_the_wheel_holds_the_method_and_nothing_else(tmp_path: Path) -> None:
