@@ -20,7 +20,6 @@ try:
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
-    from matplotlib.ticker import MaxNLocator
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         f"compendium.plots needs {missing.name}: install the extra, pip install '.[plots]' in a "
@@ -565,41 +564,6 @@ def _beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
         color=colour,
         fontsize=11,
     )
-
-
-@_styled
-def corrections(shifts: pd.DataFrame) -> Figure:
-    """Draw how far each correction, made alone, moves each coefficient.
-
-    Parameters
-    ----------
-    shifts : DataFrame
-        A row a correction, a column a coefficient: shift in standard errors.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, ax = _figure(1, 1, 1.2 + 0.38 * len(shifts))
-    ax.axvline(0, color=COLOURS["published"], linewidth=1.2)
-    for row, name in enumerate(shifts.index):
-        ax.plot(
-            shifts.loc[name],
-            np.full(shifts.shape[1], row),
-            MARKERS["laplace"],
-            color=COLOURS["laplace"],
-            alpha=0.6,
-            markersize=7,
-        )
-    ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set(
-        yticks=range(len(shifts)),
-        yticklabels=shifts.index,
-        ylim=(len(shifts) - 0.5, -0.5),
-        xlabel="shift from the published coefficients,\nin standard errors",
-    )
-    ax.tick_params(axis="y", length=0)
-    return figure
 
 
 @_styled
