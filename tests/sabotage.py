@@ -111,7 +111,7 @@ ALTERATIONS = (
         CHAPTER,
     ),
     Alteration(
-        book("02_derivation"),
+        book("A_derivatives"),
         "-\\\\frac{6\\\\mu}{\\\\tau^4}",
         "+\\\\frac{6\\\\mu}{\\\\tau^4}",
         CHAPTER,
