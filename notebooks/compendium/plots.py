@@ -358,7 +358,7 @@ def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
 
 @_styled
 def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]) -> Figure:
-    """Draw estimates against the number of nodes, of the ordinary and the adaptive rule.
+    """Draw estimates against the number of nodes, a small panel each, of both rules.
 
     Parameters
     ----------
@@ -372,12 +372,13 @@ def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]
     -------
     Figure
     """
-    figure, axes = _figure(len(panels), 1, 0.9 + 1.5 * len(panels), squeeze=False, sharex=True)
+    rows = -(-len(panels) // 2)
+    figure, axes = _figure(rows, 2, 0.9 + 1.7 * rows, squeeze=False, sharex=True)
     lines = {
         "ordinary": (":", "v", COLOURS["faint"]),
         "adaptive": ("-", MARKERS["quadrature"], COLOURS["quadrature"]),
     }
-    for ax, (title, estimates) in zip(axes[:, 0], panels.items(), strict=True):
+    for ax, (title, estimates) in zip(axes.flat, panels.items(), strict=False):
         ax.axhline(references[title], color=COLOURS["truth"], linewidth=1, label="many nodes")
         for name, (line, marker, colour) in lines.items():
             curve = estimates[name].dropna()
@@ -401,9 +402,13 @@ def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]
                 linestyle="none",
                 label="Laplace",
             )
-        ax.set(xscale="log", ylabel=title)
+        ax.set(xscale="log", title=title)
         _node_ticks(ax, estimates.index)
-    axes[-1, 0].set_xlabel("number of nodes K")
+        ax.tick_params(labelbottom=True, labelsize=9)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    for ax in axes.flat[max(len(panels) - 2, 0) : len(panels)]:
+        ax.set_xlabel("number of nodes K")
     _legend_above(figure, axes[0, 0], 2)
     return figure
 
