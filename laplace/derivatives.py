@@ -12,7 +12,7 @@ A subscript is a partial derivative: `u` in the random intercept :math:`\mu`, `b
 :math:`\mu = u` fixed; the functions of ``(x, y, beta, tau)`` are evaluated at the mode
 :math:`\hat\mu(\beta, \tau)`, and their derivatives are total: the mode moves along. Each takes a
 last argument `family`, which is `laplace.families.BERNOULLI` unless given. Each names the equation
-of the chapter "Every formula, derived and checked" that it computes.
+of the chapter "Every formula, derived and checked", or of its appendix, that it computes.
 
 These functions are written to be read. `laplace.likelihood` computes the same for all groups at
 once, with :math:`\log\tau` in the place of :math:`\tau`.

@@ -66,9 +66,9 @@ def book(name: str) -> str:
 
 ALTERATIONS = (
     # numbers and number words in text
-    Alteration(book("02_errata"), "above 709.8", "above 907.8", PROSE),
-    Alteration(book("02_errata"), "four more because they", "six more because they", PROSE),
-    Alteration(book("02_errata"), "relative error of 2 is", "relative error of 3 is", PROSE),
+    Alteration(book("03_two_sites"), "above 709.8", "above 907.8", PROSE),
+    Alteration(book("03_two_sites"), "four more because they", "six more because they", PROSE),
+    Alteration(book("03_two_sites"), "Each of its three terms", "Each of its two terms", PROSE),
     Alteration(book("03_two_sites"), "modes at 0.1", "modes at 0.7", PROSE),
     Alteration(book("03_two_sites"), "two or ten sites of 500", "two or ten sites of 600", PROSE),
     Alteration(book("02_derivation"), "close to $1/(12e)$", "close to $1/(10e)$", PROSE),
@@ -111,7 +111,7 @@ ALTERATIONS = (
         CHAPTER,
     ),
     Alteration(
-        book("02_derivation"),
+        book("A_derivatives"),
         "-\\\\frac{6\\\\mu}{\\\\tau^4}",
         "+\\\\frac{6\\\\mu}{\\\\tau^4}",
         CHAPTER,

@@ -1,4 +1,4 @@
-"""The chapter of the derivation and the code: every formula is in both, by the same name."""
+"""The derivation, with its appendix, and the code: every formula is in both, by the same name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from compendium import symbolic
 from laplace import derivatives, quadrature
 from laplace.families import Bernoulli
 
-CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "02_derivation.ipynb"
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 CELLS = [
     "".join(cell["source"])
-    for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]
+    for name in ("02_derivation", "A_derivatives")
+    for cell in json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     if cell["cell_type"] == "markdown"
 ]
 LABEL = re.compile(r"^\$\$ \(eq-(\w+)\)$", re.MULTILINE)
@@ -107,7 +108,7 @@ def without_mixing(expression: sp.Expr) -> sp.Expr:
 
 @pytest.mark.parametrize("name", [name for name in derivatives.__all__ if name not in DEFINED])
 def test_what_is_typeset_is_what_is_derived(name: str) -> None:
-    """In the chapter; and in the docstring, where it has a formula."""
+    """In the chapter or its appendix; and in the docstring, where it has a formula."""
     expected = derivation(name)
     for latex in [TYPESET[name], *formulas_of(name)]:
         assert symbolic.is_zero(without_mixing(parse(latex) - expected)), latex

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import laplace
-from compendium import plots, plots_study
+from compendium import plots, plots_experiment, plots_study
 
 RNG = np.random.default_rng(1)
 GROUP = RNG.normal(size=(8, 1)), (np.arange(8) % 3 == 0).astype(float)
@@ -54,7 +54,6 @@ def every_figure() -> dict[str, Figure]:
         {"Laplace": [1e-2, 1e-3], "with the next term": [1e-3, 1e-5]}, index=[10, 100]
     )
     moved = pd.DataFrame({"predicted": [0.1, -0.3], "actual": [0.12, -0.2]})
-    shifts = pd.DataFrame(RNG.normal(size=(3, 2)), index=list("abc"), columns=NAMES)
     return {
         "integrand": plots.integrand({"eight rows": GROUP}, np.array([0.3]), 1.0, 5),
         "quadrature_error": plots.quadrature_error(errors),
@@ -71,7 +70,6 @@ def every_figure() -> dict[str, Figure]:
         "by_nodes": plots.by_nodes(
             {"an estimate": errors, "another": errors}, {"an estimate": 0.1, "another": 0}
         ),
-        "corrections": plots.corrections(shifts),
         "map_of_designs": plots.map_of_designs({"τ": MAPPED}, 10 * MAPPED + 1),
         "coefficients": plots.coefficients(
             {
@@ -327,3 +325,22 @@ def test_pairs_and_times_are_drawn_as_they_are() -> None:
     medians = [c.get_segments()[0][0, 0] for c in ax.collections]
     np.testing.assert_allclose(medians, [2.0, 150.0])
     assert ax.lines[1].get_color() == plots.COLOURS["faint"]  # a method of the user's own
+
+
+def test_an_algorithm_is_drawn_by_its_steps_down_to_rounding() -> None:
+    slow, fast = pd.Series([1.0, 0.2, 0.2]), pd.Series([1.0, 1e-12])
+    ax = plots_experiment.convergence({"as published": slow, "corrected": fast}).axes[0]
+    published, corrected = ax.lines
+    assert published.get_xydata().tolist() == [[0, 1.0], [1, 0.2], [2, 0.2]]
+    assert corrected.get_ydata().tolist() == [1.0, plots_experiment.LEAST]
+    assert published.get_color() == plots.COLOURS["published"]
+    assert [text.get_text() for text in ax.texts] == ["as published", "corrected"]
+
+
+def test_a_grid_says_what_is_touched_and_by_how_much() -> None:
+    effects = pd.DataFrame({"score": [0.033, 0.0], "Hessian": [0.0, 0.00084]}, ["sign", "fourth"])
+    ax = plots_experiment.touched(effects).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["0.033", "–", "–", "0.00084"]
+    filled = [tuple(square.get_facecolor()[0][:3]) for square in ax.collections]
+    assert [colour == (1.0, 1.0, 1.0) for colour in filled] == [False, True, True, False]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["sign", "fourth"]

@@ -221,7 +221,7 @@ def test_two_nodes_can_be_worse_than_one() -> None:
 
 def test_limits_of_exponentials() -> None:
     """Where e^eta and its powers overflow, and where 1 - pi is rounded to zero."""
-    sentence = said("notebooks/02_errata.ipynb", "**Overflow.**")
+    sentence = said("notebooks/03_two_sites.ipynb", "*Overflow.*")
     typed = re.findall(r"above (\d+\.\d)", sentence)
     eta = np.arange(0.0, 1000.0, 0.01)
     with np.errstate(all="ignore"):
@@ -236,15 +236,12 @@ def test_constants_of_the_published_algorithm() -> None:
     start = said("notebooks/03_two_sites.ipynb", "It starts at")
     assert f"the modes at {published.FIRST_MODE:g}" in start
     words = {100: "a hundred", 10: "ten"}
-    for page, part in (("03_two_sites", "It starts at"), ("02_errata", "**`stale_modes`.**")):
-        sentence = said(f"notebooks/{page}.ipynb", part)
-        assert f"up to {words[published.STEPS_PER_ROUND]} steps" in sentence
-        assert f"{words[published.ROUNDS]} times" in sentence
-    renewed = said("notebooks/03_two_sites.ipynb", "are renewed")
-    assert f"renewed {words[published.ROUNDS]} times" in renewed
-    assert f"{words[published.ROUNDS]} rounds" in said("notebooks/02_errata.ipynb", "rounds are")
+    assert f"up to {words[published.STEPS_PER_ROUND]} steps" in start
+    assert f"{words[published.ROUNDS]} times" in start
+    enough = said("notebooks/03_two_sites.ipynb", "rounds are")
+    assert f"{words[published.ROUNDS]} rounds" in enough
     power = int(np.log10(published.TOLERANCE))
-    assert f"$10^{{{power}}}$" in said("notebooks/02_errata.ipynb", "**`returned_mode`.**")
+    assert f"$10^{{{power}}}$" in said("notebooks/03_two_sites.ipynb", "**`returned_mode`.**")
 
 
 def test_sizes_of_the_published_experiment() -> None:

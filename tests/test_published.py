@@ -95,6 +95,14 @@ def test_the_sign_alone_decides_at_tau_one() -> None:
         np.testing.assert_allclose(other.beta, PRINTED, atol=1e-8)
 
 
+def test_the_path_goes_from_the_start_to_the_answer() -> None:
+    fit = published.fit()
+    assert fit.path is not None
+    assert fit.path.shape == (fit.steps + 1, 10)
+    assert not fit.path[0].any()
+    assert np.array_equal(fit.path[-1], fit.beta)
+
+
 def test_divergence_is_said() -> None:
     data = published.two_sites(seed=3, rows_per_site=8, covariates=4)
     fit = published.fit(*data)

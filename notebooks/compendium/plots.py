@@ -19,7 +19,6 @@ try:
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
-    from matplotlib.ticker import MaxNLocator
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         f"compendium.plots needs {missing.name}: install the extra, pip install '.[plots]' in a "
@@ -343,7 +342,7 @@ def predicted_shifts(shifts: pd.DataFrame, factor: float) -> Figure:
 
 @drawn_in_style
 def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]) -> Figure:
-    """Draw estimates against the number of nodes, of the ordinary and the adaptive rule.
+    """Draw estimates against the number of nodes, a small panel each, of both rules.
 
     Parameters
     ----------
@@ -357,12 +356,13 @@ def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]
     -------
     Figure
     """
-    figure, axes = figure_of(len(panels), 1, 0.9 + 1.5 * len(panels), squeeze=False, sharex=True)
+    rows = -(-len(panels) // 2)
+    figure, axes = figure_of(rows, 2, 0.9 + 1.7 * rows, squeeze=False, sharex=True)
     lines = {
         "ordinary": (":", "v", COLOURS["faint"]),
         "adaptive": ("-", MARKERS["quadrature"], COLOURS["quadrature"]),
     }
-    for ax, (title, estimates) in zip(axes[:, 0], panels.items(), strict=True):
+    for ax, (title, estimates) in zip(axes.flat, panels.items(), strict=False):
         ax.axhline(references[title], color=COLOURS["truth"], linewidth=1, label="many nodes")
         for name, (line, marker, colour) in lines.items():
             curve = estimates[name].dropna()
@@ -386,9 +386,13 @@ def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]
                 linestyle="none",
                 label="Laplace",
             )
-        ax.set(xscale="log", ylabel=title)
+        ax.set(xscale="log", title=title)
         _node_ticks(ax, estimates.index)
-    axes[-1, 0].set_xlabel("number of nodes K")
+        ax.tick_params(labelbottom=True, labelsize=9)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    for ax in axes.flat[max(len(panels) - 2, 0) : len(panels)]:
+        ax.set_xlabel("number of nodes K")
     legend_above(figure, axes[0, 0], 2)
     return figure
 
@@ -501,7 +505,7 @@ def errors_by_events(by_rows: pd.DataFrame, by_events: pd.DataFrame) -> Figure:
     for name, look in zip(by_rows.columns, FOUR, strict=False):
         curve = by_rows[name].dropna()
         above.plot(curve.index, curve, color=look[0], marker=look[1], linestyle=look[2])
-        _beside(above, curve, str(name), look[0])
+        beside(above, curve, str(name), look[0])
     above.set(xscale="log", yscale="log", xlabel="rows of the group", ylabel="error of Laplace")
     above.set_xlim(by_rows.index.min() / 1.3, by_rows.index.max() * ROOM_BESIDE)
     above.set_xticks(by_rows.index, [f"{n:,}" for n in by_rows.index])
@@ -538,7 +542,7 @@ def errors_by_events(by_rows: pd.DataFrame, by_events: pd.DataFrame) -> Figure:
     return figure
 
 
-def _beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
+def beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
     """Write the name of a curve beside its last point."""
     ax.annotate(
         label,
@@ -549,41 +553,6 @@ def _beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
         color=colour,
         fontsize=11,
     )
-
-
-@drawn_in_style
-def corrections(shifts: pd.DataFrame) -> Figure:
-    """Draw how far each correction, made alone, moves each coefficient.
-
-    Parameters
-    ----------
-    shifts : DataFrame
-        A row a correction, a column a coefficient: shift in standard errors.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, ax = figure_of(1, 1, 1.2 + 0.38 * len(shifts))
-    ax.axvline(0, color=COLOURS["published"], linewidth=1.2)
-    for row, name in enumerate(shifts.index):
-        ax.plot(
-            shifts.loc[name],
-            np.full(shifts.shape[1], row),
-            MARKERS["laplace"],
-            color=COLOURS["laplace"],
-            alpha=0.6,
-            markersize=7,
-        )
-    ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set(
-        yticks=range(len(shifts)),
-        yticklabels=shifts.index,
-        ylim=(len(shifts) - 0.5, -0.5),
-        xlabel="shift from the published coefficients,\nin standard errors",
-    )
-    ax.tick_params(axis="y", length=0)
-    return figure
 
 
 @drawn_in_style

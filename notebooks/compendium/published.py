@@ -83,12 +83,15 @@ class PublishedFit:
     converged : bool
         Whether the steps of the last round fell below the tolerance, and so did its change of
         beta.
+    path : ndarray of shape (steps + 1, p), optional
+        The coefficients before the first step and after each one; None where they were not kept.
     """
 
     beta: Array
     modes: Array
     steps: int
     converged: bool
+    path: Array | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Return the coefficients."""
@@ -154,7 +157,7 @@ def fit(
 def _iterate(sites: list[Site], beta: Array, *, fresh_modes: bool) -> PublishedFit:
     """Take the rounds of steps in beta; the modes are renewed each round, or each step."""
     modes = np.full(len(sites), FIRST_MODE)
-    steps, small, change = 0, False, np.inf
+    small, change, path = False, np.inf, [beta]
     for _ in range(ROUNDS):
         before = beta
         for step in range(STEPS_PER_ROUND):
@@ -168,14 +171,15 @@ def _iterate(sites: list[Site], beta: Array, *, fresh_modes: bool) -> PublishedF
             except np.linalg.LinAlgError:
                 delta = np.full_like(beta, np.nan)
             if not np.all(np.isfinite(delta)):
-                return PublishedFit(beta, modes, steps, False)
+                return PublishedFit(beta, modes, len(path) - 1, False, np.array(path))
             small = bool(np.max(np.abs(delta)) < TOLERANCE)
             if small:
                 break
             beta = beta - delta
-            steps += 1
+            path.append(beta)
         change = float(np.max(np.abs(beta - before)))
-    return PublishedFit(beta, modes, steps, small and change < 1e3 * TOLERANCE)
+    converged = small and change < 1e3 * TOLERANCE
+    return PublishedFit(beta, modes, len(path) - 1, converged, np.array(path))
 
 
 class Site:
