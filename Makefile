@@ -15,7 +15,7 @@ PY := $(BIN)/python
 HTML := book/_build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test bounds peers notebooks portable flower run study benchmark timings sabotage lint format lock clean FORCE
+.PHONY: help setup book pdf serve test bounds peers notebooks portable flower run study benchmark timings sabotage lint format lock clean FORCE
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -56,6 +56,12 @@ book: $(STAMP)  ## render the book into book/_build/html; a second call does onl
 	@$(BIN)/jupyter-book build book -W -n --keep-going -q >/dev/null || \
 	  { rm -rf book/_build/.doctrees; echo "The book could not be rendered without a warning; see above." >&2; exit 1; }
 	@echo "Open $(CURDIR)/$(HTML)/index.html"
+
+# All pages as one, printed by a browser: the builder for LaTeX would lose every figure.
+pdf: book  ## print the book into book/_build/book.pdf
+	@echo "Printing the book, a minute or two ..."
+	@$(BIN)/jupyter-book build book --builder singlehtml -W -n --keep-going -q >/dev/null
+	@$(PY) book/pdf.py
 
 serve: book  ## show the book at http://localhost:8000 (PORT=8000)
 	@$(PY) -m http.server --bind localhost --directory $(HTML) $(PORT)
