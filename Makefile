@@ -112,7 +112,7 @@ run: $(STAMP)  ## run one with other values: make run NOTEBOOK=03_two_sites PARA
 benchmark: $(PEERS)  ## measure ours and the peers, half an hour: make benchmark OPTIONS="--quick"
 	@$(PY) -m benchmarks $(OPTIONS)
 	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \
-	  --execute --inplace notebooks/07_speed.ipynb
+	  --execute --inplace notebooks/B_speed.ipynb
 
 timings: $(STAMP)  ## time the engine's parts, beside the last time; for its developers
 	@$(PY) -m pytest -q benchmarks --benchmark-autosave --benchmark-compare

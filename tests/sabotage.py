@@ -79,18 +79,18 @@ ALTERATIONS = (
         "a tenth of its standard error",
         PROSE,
     ),
-    Alteration(book("05_monte_carlo"), "should be within 3 MCSE", "should be within 5 MCSE", PROSE),
-    Alteration(book("05_monte_carlo"), "below 0.01.", "below 0.1.", PROSE),
-    Alteration(book("06_real_data"), "# Three real data sets", "# Four real data sets", PROSE),
-    Alteration(book("07_speed"), "half a standard normal", "a third of a standard normal", PROSE),
+    Alteration(book("06_monte_carlo"), "should be within 3 MCSE", "should be within 5 MCSE", PROSE),
+    Alteration(book("06_monte_carlo"), "below 0.01.", "below 0.1.", PROSE),
+    Alteration(book("05_real_data"), "# Three real data sets", "# Four real data sets", PROSE),
+    Alteration(book("B_speed"), "half a standard normal", "a third of a standard normal", PROSE),
     Alteration("book/rerun.md", "a study of a thousand data sets", "a study of 500 sets", PROSE),
     Alteration("book/references.bib", r"year\s*=\s*\{(\d{3})\d\}", r"year = {\g<1>0}", PROSE, True),
     # captions and alternative texts
     Alteration(book("03_two_sites"), "with 95 % Wald", "with 90 % Wald", PROSE),
     Alteration(
-        book("05_monte_carlo"), "are the 5 % that should", "are the 47 % that should", PROSE
+        book("06_monte_carlo"), "are the 5 % that should", "are the 47 % that should", PROSE
     ),
-    Alteration(book("05_monte_carlo"), "Six panels, 50 or 500", "Nine panels, 50 or 500", PROSE),
+    Alteration(book("06_monte_carlo"), "Six panels, 50 or 500", "Nine panels, 50 or 500", PROSE),
     # formulas
     Alteration(
         book("01_integral"),
@@ -176,11 +176,11 @@ ALTERATIONS = (
         ("tests/test_figures.py", "-k", "what_its_code_draws"),
     ),
     Alteration(
-        book("07_speed"), r"<path d=\\\"M \d+", r'<path d=\\"M 3', (book("07_speed"),), True
+        book("B_speed"), r"<path d=\\\"M \d+", r'<path d=\\"M 3', (book("B_speed"),), True
     ),
-    Alteration(book("07_speed"), "stroke: #0072b2", "stroke: #0072b9", (book("07_speed"),)),
+    Alteration(book("B_speed"), "stroke: #0072b2", "stroke: #0072b9", (book("B_speed"),)),
     # outputs, and ways out of their comparison
-    Alteration(book("07_speed"), "takes 2 to 13 times", "takes 3 to 13 times", (book("07_speed"),)),
+    Alteration(book("B_speed"), "takes 2 to 13 times", "takes 3 to 13 times", (book("B_speed"),)),
     Alteration(
         book("01_integral"), '"parameters"', '"raises-exception"', ("tests/test_notebooks.py",)
     ),

@@ -103,7 +103,7 @@ def test_page_fits_a_phone_in_the_dark(site, visit, name):
 
 
 def test_a_chapter_on_paper_is_short_and_has_no_folded_code(site, visit):
-    seen = visit(f"{site}notebooks/06_real_data.html")
+    seen = visit(f"{site}notebooks/05_real_data.html")
     seen.page.emulate_media(media="print")
     folded = seen.page.locator("details.hide")
     assert folded.count() > 5

@@ -190,9 +190,9 @@ def test_papermill_is_refused_by_the_notebook(small, tmp_path, given, words):
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        ("07_speed", "root"),
-        ("07_speed", "notebooks"),
-        ("07_speed", "elsewhere"),
+        ("B_speed", "root"),
+        ("B_speed", "notebooks"),
+        ("B_speed", "elsewhere"),
         ("01_integral", "elsewhere"),
     ],
 )

@@ -137,7 +137,7 @@ FIRST_PAGE = {
     ],
     "in a trial they are 61 % of the patients, and Laplace is off by 2.08": [
         ("02_derivation", "toenail trial    294              61%"),
-        ("06_real_data", "the coefficient `Intercept` is 2.08 standard errors off"),
+        ("05_real_data", "the coefficient `Intercept` is 2.08 standard errors off"),
     ],
     "5 nodes are enough at $\\tau = 0.5$, 9 to 15 at $\\tau = 2$, and 25 to 51 at $\\tau = 4$": [
         ("04_quadrature", "are 5 at τ = 0.5, 9 to 15 at τ = 2, 25 to 51 at τ = 4."),
@@ -309,7 +309,7 @@ def test_the_map_of_the_chapter() -> None:
 def test_what_auto_accepts() -> None:
     assert STRATEGY.enough == 0.01
     said("notebooks/04_quadrature.ipynb", "by more than a hundredth of its standard error")
-    assert f"below {STRATEGY.enough:g}." in said("notebooks/05_monte_carlo.ipynb", "auto")
+    assert f"below {STRATEGY.enough:g}." in said("notebooks/06_monte_carlo.ipynb", "auto")
 
 
 def test_sizes_of_the_study() -> None:
