@@ -175,9 +175,7 @@ ALTERATIONS = (
         "#0072b9",
         ("tests/test_figures.py", "-k", "what_its_code_draws"),
     ),
-    Alteration(
-        book("B_speed"), r"<path d=\\\"M \d+", r'<path d=\\"M 3', (book("B_speed"),), True
-    ),
+    Alteration(book("B_speed"), r"<path d=\\\"M \d+", r'<path d=\\"M 3', (book("B_speed"),), True),
     Alteration(book("B_speed"), "stroke: #0072b2", "stroke: #0072b9", (book("B_speed"),)),
     # outputs, and ways out of their comparison
     Alteration(book("B_speed"), "takes 2 to 13 times", "takes 3 to 13 times", (book("B_speed"),)),
