@@ -15,7 +15,7 @@ PY := $(BIN)/python
 HTML := book/_build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test bounds peers notebooks portable flower run study benchmark timings sabotage lint format lock clean FORCE
+.PHONY: help setup book pdf site links lab serve test bounds peers notebooks portable flower run study benchmark timings sabotage lint format lock address clean FORCE
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -56,6 +56,32 @@ book: $(STAMP)  ## render the book into book/_build/html; a second call does onl
 	@$(BIN)/jupyter-book build book -W -n --keep-going -q >/dev/null || \
 	  { rm -rf book/_build/.doctrees; echo "The book could not be rendered without a warning; see above." >&2; exit 1; }
 	@echo "Open $(CURDIR)/$(HTML)/index.html"
+
+# All pages as one, printed by a browser: the builder for LaTeX would lose every figure.
+pdf: book  ## print the book into book/_build/book.pdf
+	@echo "Printing the book, a minute or two ..."
+	@$(BIN)/jupyter-book build book --builder singlehtml -W -n --keep-going -q >/dev/null
+	@$(PY) book/pdf.py
+
+# GitHub Pages leaves out folders whose names begin with an underscore, unless this file says not to.
+site: pdf  ## what is published: the book with its PDF, in book/_build/html
+	@cp book/_build/book.pdf $(HTML)/book.pdf
+	@touch $(HTML)/.nojekyll
+
+links: $(STAMP)  ## follow every link within the book, without a network
+	@$(PY) -m pytest -q tests/test_links.py
+
+# An environment of its own, on top of .venv: nobody else needs its half a hundred packages.
+LAB := runs/lab
+$(LAB)/.installed: $(STAMP) lab.lock
+	@echo "Installing JupyterLab into $(LAB), a minute or two ..."
+	@$(PY) -m venv --clear $(LAB)
+	@$(LAB)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r lab.lock
+	@$(PY) -m ipykernel install --prefix $(LAB) --name python3 --display-name "laplace" >/dev/null 2>&1
+	@touch $@
+
+lab: $(LAB)/.installed  ## open the chapters in JupyterLab; without a browser: make lab OPTIONS="--no-browser"
+	@$(LAB)/bin/jupyter lab --ServerApp.root_dir=notebooks $(OPTIONS)
 
 serve: book  ## show the book at http://localhost:8000 (PORT=8000)
 	@$(PY) -m http.server --bind localhost --directory $(HTML) $(PORT)
@@ -135,6 +161,10 @@ lock: $(STAMP)  ## write all locks anew from pyproject.toml
 	@$(COMPILE) $(foreach extra,notebooks book test lint build,--extra $(extra)) -o requirements.lock
 	@$(COMPILE) --extra benchmarks -c requirements.lock -o benchmarks/requirements.lock
 	@$(COMPILE) --extra flower --extra build -o flower/requirements.lock
+	@$(COMPILE) --extra lab -c requirements.lock -o lab.lock
+
+address: $(STAMP)  ## write the address of pyproject.toml, and the version, into CITATION.cff and README.md
+	@$(PY) book/address.py
 
 clean:  ## delete the built book and the caches; .venv and runs stay
 	@rm -rf book/_build book/notebooks dist .pytest_cache .mypy_cache .ruff_cache

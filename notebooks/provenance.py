@@ -22,6 +22,8 @@ PACKAGES = {
     "llvmlite": "llvmlite",
 }
 CPU_INFO = Path("/proc/cpuinfo")  # of Linux
+# Git writes the commit into this file where it makes an archive, as for a download as a zip.
+ARCHIVED = ROOT / "notebooks" / "archived_commit.txt"
 MATHJAX = "tex-svg-full.js"  # the one file that needs neither fonts nor further scripts
 
 
@@ -40,9 +42,14 @@ def commit() -> str:
     Returns
     -------
     str
-        For instance ``"1a2b3c4 of 2026-05-01, with uncommitted changes"``; ``"unknown"`` where
-        there is no git, no checkout or no commit.
+        For instance ``"1a2b3c4 of 2026-05-01, with uncommitted changes"``; in an archive the commit
+        that it was made of; ``"unknown"`` where there is no git, no checkout or no commit.
     """
+    if not (
+        ROOT / ".git"
+    ).exists():  # git would name the commit of a folder further up
+        archived = ARCHIVED.read_text().strip() if ARCHIVED.exists() else ""
+        return archived if archived and "$" not in archived else "unknown"
     try:
         name = _git("log", "-1", "--date=short", "--format=%h of %cd")
         changed = _git("status", "--porcelain")

@@ -2,162 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-import threading
-from dataclasses import dataclass, field
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import nbformat
 import provenance
 import pytest
 import run
-import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from playwright.sync_api import Page, sync_playwright
-
-ROOT = Path(__file__).parents[1]
-HTML = ROOT / "book" / "_build" / "html"
-BROWSERS = [
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "microsoft-edge",
-    "msedge",
-    "chrome",
-]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
-
-
-def pages() -> list[str]:
-    """List the pages in the order of the table of contents."""
-
-    def files(entry):
-        if isinstance(entry, list):
-            return [name for item in entry for name in files(item)]
-        own = [entry[key] for key in ("root", "file") if key in entry]
-        return own + [n for k in ("parts", "chapters", "sections") for n in files(entry.get(k, []))]
-
-    return files(yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")))
-
-
-PAGES = pages()
-
-
-# --- the book, a server and a browser --------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def book():
-    """Build the book exactly as `make book` does, with the packages that the tests run on."""
-    if shutil.which("make") is None:
-        pytest.skip("make, which builds the book, is not on the PATH")
-    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
-    stamp = Path(sys.prefix) / ".installed"
-    return subprocess.run(
-        # --old-file: the tests install nothing
-        ["make", "book", f"VENV={sys.prefix}", f"--old-file={stamp}"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """A file server that does not log."""
-
-    def log_message(self, *_):
-        """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def site(book):
-    """Serve the built book, and give its address."""
-    if book.returncode:
-        pytest.fail("The book could not be built.")
-    handler = functools.partial(Quiet, directory=str(HTML))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Start whichever Chromium is installed."""
-    with sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-        found = str(own) if own.exists() else next(filter(None, map(shutil.which, BROWSERS)), None)
-        if found is None:
-            words = f"No browser was found: neither Playwright's own nor any of {BROWSERS}."
-            if os.environ.get("CI") == "true":
-                pytest.fail(words)
-            pytest.skip(words)
-        with playwright.chromium.launch(executable_path=found, args=FLAGS) as started:
-            yield started
-
-
-@dataclass
-class Visit:
-    """A page that was opened, and all that went wrong on it."""
-
-    page: Page
-    status: int | None = None
-    problems: list[str] = field(default_factory=list)
-
-
-@pytest.fixture
-def visit(browser, request):
-    """Give a function that opens an address with everything else on the network blocked."""
-
-    def go(url: str, viewport=DESKTOP, color_scheme="light") -> Visit:
-        context = browser.new_context(viewport=viewport, color_scheme=color_scheme)
-        request.addfinalizer(context.close)
-        local = url.partition("?")[0].rpartition("/")[0] if url.startswith("file:") else url[:21]
-        seen = Visit(context.new_page())
-
-        def guard(route):
-            if route.request.url.startswith((local, "data:")):
-                route.continue_()
-            else:
-                seen.problems.append(f"request to elsewhere: {route.request.url}")
-                route.abort()
-
-        context.route("**/*", guard)
-        seen.page.on(
-            "console",
-            lambda message: message.type == "error" and seen.problems.append(message.text),
-        )
-        seen.page.on("pageerror", lambda error: seen.problems.append(str(error)))
-        seen.page.on("requestfailed", lambda r: seen.problems.append(f"failed: {r.url}"))
-        seen.page.on(
-            "response",
-            lambda r: r.status >= 400 and seen.problems.append(f"{r.status}: {r.url}"),
-        )
-        answer = seen.page.goto(url, wait_until="load")
-        seen.status = answer and answer.status
-        seen.page.evaluate("() => window.MathJax?.startup?.promise")
-        return seen
-
-    return go
-
+from reading import HTML, PAGES, PHONE, ROOT
 
 # --- what is read off a page -------------------------------------------------------------------
 
@@ -183,6 +36,12 @@ TOO_WIDE = """() => [document.documentElement, document.body, document.querySele
 # Displayed formulas are broken so that they fit; what may be left is the slant of a letter.
 CUT_OFF = """() => [...document.querySelectorAll('mjx-container[display="true"]')]
     .filter(e => e.scrollWidth > e.clientWidth + 20).map(e => e.textContent)"""
+
+# Of a cell whose code is folded, nothing is to be left on paper but what it shows.
+EMPTY_BOXES = """() => [...document.querySelectorAll("article .cell, article .cell > div, pre")]
+    .filter(e => e.checkVisibility() && e.getBoundingClientRect().height > 2)
+    .filter(e => !e.innerText.trim() && !e.querySelector("img, svg"))
+    .map(e => e.outerHTML.slice(0, 200))"""
 
 
 def images_stored(name: str) -> int:
@@ -249,6 +108,7 @@ def test_a_chapter_on_paper_is_short_and_has_no_folded_code(site, visit):
     folded = seen.page.locator("details.hide")
     assert folded.count() > 5
     assert not any(one.is_visible() for one in folded.all())
+    assert seen.page.evaluate(EMPTY_BOXES) == []
     pages = re.findall(rb"/Type /Page\b(?!s)", seen.page.pdf(format="A4"))
     assert 5 < len(pages) <= 15
 

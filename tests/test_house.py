@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,17 +20,19 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import laplace
+from book import address
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
-# Three locks: whoever reads, runs and tests does not need the peers of the benchmarks, which some
-# platforms do not have, nor what carries letters between sites.
+# Four locks: whoever reads, runs and tests does not need the peers of the benchmarks, which some
+# platforms do not have, nor what carries letters between sites, nor an editor.
 LOCKS = {
-    "requirements.lock": {*EXTRAS} - {"benchmarks", "flower"},
+    "requirements.lock": {*EXTRAS} - {"benchmarks", "flower", "lab"},
     "benchmarks/requirements.lock": {"benchmarks"},
     "flower/requirements.lock": {"flower", "build"},
+    "lab.lock": {"lab"},
 }
 
 
@@ -87,7 +90,7 @@ def test_the_lock_has_hashes_and_nothing_else(name):
 
 def test_readers_do_not_need_the_peers_and_the_locks_agree():
     readers, *others = (locked(name) for name in LOCKS)
-    for extra in ("benchmarks", "flower"):
+    for extra in ("benchmarks", "flower", "lab"):
         assert not {Requirement(text).name for text in EXTRAS[extra]} & readers.keys()
     for other in others[:1]:  # that of Flower is for an environment of its own
         for name in readers.keys() & other.keys():
@@ -210,7 +213,24 @@ def test_the_citation_is_of_this_version():
     assert {"message", "title", "type", "abstract", "keywords"} <= citation.keys()
     assert citation["authors"] == PROJECT["authors"]
     assert citation["license"] == PROJECT["license"]
-    assert citation["version"] == PROJECT["version"] == laplace.__version__
+    assert citation["version"] == PROJECT["version"] == laplace.__version__ == address.release()[0]
+    assert str(citation["date-released"]) == address.release()[1]
+    assert citation["repository-code"] == address.repository() == PROJECT["urls"]["Repository"]
+
+
+def test_the_address_of_the_repository_is_written_from_one_place(monkeypatch):
+    for path, text in address.texts().items():
+        assert path.read_text(encoding="utf-8") == text, "run `make address`"
+    written = [
+        path.relative_to(ROOT).as_posix()
+        for path in tracked()
+        if address.repository() in path.read_text(encoding="utf-8", errors="ignore")
+    ]
+    assert sorted(written) == ["CITATION.cff", "README.md", "pyproject.toml"]
+    monkeypatch.setattr(address, "repository", lambda: "https://github.com/somebody/fork")
+    for path, text in address.texts().items():
+        assert "https://github.com/somebody/fork" in text
+        assert PROJECT["urls"]["Repository"] not in text, path.name
 
 
 def test_code_and_text_have_their_licences():
@@ -266,6 +286,66 @@ def test_an_environment_that_was_copied_or_moved_is_made_again(tmp_path):
     first.rename(tmp_path / "moved")
     assert made(tmp_path / "moved")
     assert not made(tmp_path / "moved")
+
+
+def test_binder_and_the_container_install_the_package():
+    binder = ROOT / ".binder"
+    (line,) = [
+        line
+        for line in (binder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
+    assert (binder / line.removeprefix("-r ")).resolve() == ROOT / "requirements.lock"
+    python = (binder / "runtime.txt").read_text(encoding="utf-8").strip().removeprefix("python-")
+    assert SpecifierSet(PROJECT["requires-python"]).contains(f"{python}.0")
+    script = binder / "postBuild"
+    assert os.access(script, os.X_OK)
+    assert re.search(r"pip install .*--no-deps.* --editable \.$", script.read_text(), re.MULTILINE)
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
+    assert container["postCreateCommand"] == "make setup"
+    assert f":{python}-" in container["image"]
+
+
+WORKFLOWS = {
+    path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in (ROOT / ".github/workflows").glob("*.yml")
+}
+
+
+def test_workflows_call_what_there_is_by_pinned_actions():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)[1].split())
+    assert WORKFLOWS.keys() == {"ci", "pages"}
+    for workflow in WORKFLOWS.values():
+        assert workflow["permissions"] == {"contents": "read"}
+        for step in (step for job in workflow["jobs"].values() for step in job["steps"]):
+            if "uses" in step:
+                assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"])
+            else:
+                command = step["run"].split()
+                if command[0] == "make":
+                    assert set(command[1:]) <= targets
+                else:
+                    assert command[0] in (".ci/run", ".venv/bin/python")
+
+
+def test_the_book_is_published_from_main_alone():
+    pages = WORKFLOWS["pages"]
+    assert pages[True]["push"] == {"branches": ["main"]}  # YAML reads the key `on` as true
+    build, publish = pages["jobs"]["build"], pages["jobs"]["publish"]
+    runs = [step["run"] for step in build["steps"] if "run" in step]
+    assert runs[-2:] == ["make site", "make links"]
+    assert "permissions" not in build
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
+    assert "github.ref == 'refs/heads/main'" in publish["if"]
+    kept = {s["uses"].split("@")[0]: s for s in build["steps"] if "upload" in s.get("uses", "")}
+    preview, site = (kept[f"actions/upload-{name}artifact"] for name in ("", "pages-"))
+    assert preview["if"] == "github.event_name == 'pull_request'"
+    assert "github.ref == 'refs/heads/main'" in site["if"]
+    assert preview["with"]["path"] == site["with"]["path"] == "book/_build/html"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "\n\t@touch $(HTML)/.nojekyll\n" in makefile
+    assert not [path for path in tracked() if path.name == "CNAME"]
 
 
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What the book needs beyond Jupyter Book: its chapters, its MathJax and its commit.
+"""What the book needs beyond Jupyter Book: its chapters, its MathJax, its commit and its links.
 
 A Sphinx extension, named in `_config.yml`, so that a plain `jupyter-book build book` does it all.
 """
@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "notebooks"))
+sys.path.append(str(ROOT))
 from provenance import commit, mathjax  # noqa: E402
+
+from book.address import repository  # noqa: E402
+
+BINDER = "https://mybinder.org"  # runs a chapter without anything to be installed
 
 
 def copy_chapters(source: Path, target: Path) -> None:
@@ -31,10 +37,41 @@ def copy_chapters(source: Path, target: Path) -> None:
             copy.write_bytes(content)
 
 
+def links() -> dict[str, object]:
+    """Give the theme's options that lead to the sources, and to where a chapter runs."""
+    return {
+        "repository_url": repository(),
+        "repository_branch": "main",
+        "path_to_docs": "book",
+        "use_repository_button": True,
+        "use_source_button": True,
+        "use_edit_page_button": True,
+        "launch_buttons": {"binderhub_url": BINDER, "notebook_interface": "jupyterlab"},
+    }
+
+
+def mend(buttons: list[dict[str, object]]) -> None:
+    """Let the links of the chapters lead to where they are kept, beside the book's folder."""
+    for button in buttons:
+        if isinstance(button.get("url"), str):
+            button["url"] = str(button["url"]).replace("/book/notebooks/", "/notebooks/")
+        inner = button.get("buttons")
+        if isinstance(inner, list):
+            mend(inner)
+
+
+def mend_links(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Mend the links of one page."""
+    mend(context.get("header_buttons", []))
+
+
 def configure(app: Sphinx, config: Config) -> None:
     """Serve MathJax from the book itself, and sign every page with the commit."""
     config.html_static_path.append(str(mathjax()))
     config.mathjax_path = mathjax().name
+    config.html_theme_options.update(links())
     config.html_theme_options["extra_footer"] = (
         f'<p class="built-from">Built from commit {commit()}.</p>'
     )
@@ -44,4 +81,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx; the chapters must lie there before it looks for them."""
     copy_chapters(ROOT / "notebooks", Path(app.srcdir) / "notebooks")
     app.connect("config-inited", configure)
+    app.connect("html-page-context", mend_links, priority=900)  # after the theme has made them
     return {"parallel_read_safe": True, "parallel_write_safe": True}
