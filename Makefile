@@ -137,7 +137,7 @@ benchmark: $(PEERS)  ## measure ours and the peers, half an hour: make benchmark
 timings: $(STAMP)  ## time the engine's parts, beside the last time; for its developers
 	@$(PY) -m pytest -q benchmarks --benchmark-autosave --benchmark-compare
 
-study: $(STAMP)  ## run the Monte Carlo study, half an hour on two cores; stopped, it goes on
+study: $(STAMP)  ## run the Monte Carlo study, an hour on two cores; stopped, it goes on
 	@$(PY) -m compendium.study --output notebooks/data/monte_carlo.parquet $(OPTIONS)
 
 sabotage: $(STAMP)  ## alter what is stored, line by line, and see that a check notices each

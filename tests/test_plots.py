@@ -96,7 +96,9 @@ def every_figure() -> dict[str, Figure]:
         ),
         "factorial": plots_study.factorial(CELLS, (0.1, 0.5, 1.0), "laplace", ".1f"),
         "over_one_outcome": plots_study.over_one_outcome(ONE_OUTCOME, (-50.0, 100.0)),
-        "by_sites": plots_study.by_sites({"between": SITES, "within": SITES}, 95.0, "coverage", (50, 100)),
+        "by_sites": plots_study.by_sites(
+            {"between": SITES, "within": SITES}, 95.0, "coverage", (50, 100)
+        ),
         "run_times": plots_study.run_times(
             pd.DataFrame({"laplace": [0.001, 0.003], "mine": [0.1, 0.2]})
         ),

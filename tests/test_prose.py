@@ -17,7 +17,8 @@ import pytest
 
 import laplace
 from compendium import datasets, published, reexamined, simulate, validation
-from compendium.study import METHODS, SCENARIOS, Study
+from compendium.study import SCENARIOS, Study
+from compendium.study.scenarios import GROUPS, PERCENT
 from laplace import derivatives, quadrature
 from laplace.penalties import negative_huber
 from laplace.strategy import STRATEGY
@@ -306,15 +307,16 @@ def test_the_map_of_the_chapter() -> None:
 def test_what_auto_accepts() -> None:
     assert STRATEGY.enough == 0.01
     said("notebooks/04_quadrature.ipynb", "by more than a hundredth of its standard error")
-    assert f"below {STRATEGY.enough:g}." in said("notebooks/06_monte_carlo.ipynb", "auto")
 
 
 def test_sizes_of_the_study() -> None:
-    assert len(METHODS) == 10
-    settings = [name for name in SCENARIOS if name.startswith("sites-")]
-    assert len(settings) == 9
-    assert sum("noise" in name for name in settings) == 1
-    assert Study().replicates == 1000
+    study = Study()
+    drawn = {study.drawn(scenario) for scenario in study.scenarios}
+    words = f"{min(drawn)} to {max(drawn)} data sets for each of {len(SCENARIOS)} scenarios"
+    assert words in said("book/rerun.md", "rests on a study")
+    page = "notebooks/06_monte_carlo.ipynb"
+    assert (len(GROUPS), len(PERCENT)) == (3, 3)
+    assert "three shares of ones and three numbers of groups" in said(page, "Nine maps, for")
 
 
 def test_what_is_said_of_data_sets() -> None:

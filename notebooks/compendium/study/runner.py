@@ -41,7 +41,7 @@ CHUNK = 25
 # Raise it when a study of the same definition would give other results.
 VERSION = 3
 # Data sets of a scenario, where nothing else is said.
-REPLICATES = 400
+REPLICATES = 200
 TAU = "tau"
 
 
