@@ -14,6 +14,7 @@ import math
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -188,7 +189,9 @@ def loglik(data: pd.DataFrame, record: dict[str, Any]) -> float | None:
 
 def ours(data: pd.DataFrame) -> dict[str, Any]:
     """Fit by `laplace.fit`."""
-    fit = laplace.fit(*arrays(data), nodes=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit = laplace.fit(*arrays(data), nodes=1)
     errors = fit.bse.to_numpy()
     return {
         "version": version("laplace-glmm"),
@@ -198,7 +201,7 @@ def ours(data: pd.DataFrame) -> dict[str, Any]:
         "se_tau": float(errors[-1]),
         "converged": bool(fit.converged),
         "own": float(fit.llf),
-        "warnings": [],
+        "warnings": [str(warning.message) for warning in caught],
     }
 
 
@@ -258,7 +261,7 @@ def load(path: Path | str = RESULTS) -> Results:
 
 def label(name: str) -> str:
     """Name a package in tables."""
-    return "lme4, in R" if name == LME4 else PACKAGES[name].label
+    return "lme4 (R)" if name == LME4 else PACKAGES[name].label
 
 
 def below(results: Results, data: str) -> dict[str, float]:
