@@ -35,6 +35,7 @@ from compendium import datasets  # noqa: E402
 RESULTS = Path(__file__).with_name("mixed_models.json")
 PROGRAM = Path(__file__).with_name("packages.py")
 TIMEOUT = 600.0  # seconds that one package may take for one data set
+NEAR = 0.01  # so far below the maximum, no estimate is visibly elsewhere
 OURS, LME4 = "laplace", "lme4"
 
 Results = dict[str, Any]
@@ -317,12 +318,16 @@ def remarks(results: Results, data: str) -> list[str]:
     if reached:
         verb = "end" if len(reached) > 1 else "ends"
         lines.append(f"{', '.join(reached)} {verb} at the same maximum as `laplace.fit`.")
+    near = [name for name in others if SAME <= distances[name] < NEAR]
+    if near:
+        verb = "end" if len(near) > 1 else "ends"
+        most = brief(max(distances[name] for name in near), 1)
+        lines.append(f"{', '.join(map(label, near))} {verb} no more than {most} below it.")
     for name in others:
         record, distance = fits[name], distances[name]
         if "failed" in record:
             lines.append(f"{label(name)} raised `{record['failed']}`.")
-        elif distance >= SAME:
-            # what is said of it: a warning of a slower path or of other packages is none
+        elif distance >= NEAR:
             said = {
                 True: ", and says that it converged",
                 False: ", and says that it did not converge",
