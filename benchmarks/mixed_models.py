@@ -321,8 +321,8 @@ def remarks(results: Results, data: str) -> list[str]:
     near = [name for name in others if SAME <= distances[name] < NEAR]
     if near:
         verb = "end" if len(near) > 1 else "ends"
-        most = brief(max(distances[name] for name in near), 1)
-        lines.append(f"{', '.join(map(label, near))} {verb} no more than {most} below it.")
+        most = brief(max(distances[name] for name in near))
+        lines.append(f"{', '.join(map(label, near))} {verb} {most} below it at most.")
     for name in others:
         record, distance = fits[name], distances[name]
         if "failed" in record:
