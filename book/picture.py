@@ -1,4 +1,4 @@
-"""Draw what stands on no chapter: the picture of the README, that of the first page, and the logo.
+"""Draw what stands on no chapter: pictures of the README and of two pages, and the logo.
 
 Called as a script, it writes them where the README and the book look for them.
 """
@@ -12,11 +12,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from papermill import inspect_notebook
 
-from compendium import plots, validation
+from compendium import plots, plots_answer, validation
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "book" / "_static" / "integrand.svg"
 MAP = ROOT / "book" / "_static" / "map.svg"
+CHART = ROOT / "book" / "_static" / "chart.svg"
 LOGO = ROOT / "book" / "_static" / "logo.svg"
 
 
@@ -62,6 +63,7 @@ def main() -> None:
     """Write all of them."""
     plots.save_svg(integrand(), PICTURE)
     plots.save_svg(map_of_designs(), MAP)
+    plots.save_svg(plots_answer.flow_chart(), CHART)
     LOGO.write_text(logo(), encoding="utf-8")
 
 

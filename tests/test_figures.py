@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from book import picture
-from compendium import plots, svg
+from compendium import plots, plots_answer, svg
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -122,6 +122,11 @@ def test_the_map_of_the_first_page_is_what_its_code_draws() -> None:
     assert svg.same(picture.MAP.read_text(encoding="utf-8"), drawn)
     chapter = [text for name, text in STORED if name.startswith("04_")]
     assert any(svg.same(text, drawn) for text in chapter), "it is also in its chapter"
+
+
+def test_the_flow_chart_is_what_its_code_draws() -> None:
+    drawn = svg.drawn(plots_answer.flow_chart())
+    assert svg.same(picture.CHART.read_text(encoding="utf-8"), drawn)
 
 
 def test_the_logo_is_what_its_code_draws() -> None:

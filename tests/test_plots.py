@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import laplace
-from compendium import plots, plots_experiment, plots_study
+from compendium import plots, plots_answer, plots_experiment, plots_study
 
 RNG = np.random.default_rng(1)
 GROUP = RNG.normal(size=(8, 1)), (np.arange(8) % 3 == 0).astype(float)
@@ -96,6 +96,13 @@ def every_figure() -> dict[str, Figure]:
         ),
         "factorial": plots_study.factorial(CELLS, (0.1, 0.5, 1.0), "laplace", ".1f"),
         "over_one_outcome": plots_study.over_one_outcome(ONE_OUTCOME, (-50.0, 100.0)),
+        "convergence": plots_experiment.convergence(
+            {"as published": pd.Series([1.0, 0.2]), "corrected": pd.Series([1.0, 1e-9])}
+        ),
+        "touched": plots_experiment.touched(
+            pd.DataFrame({"score": [0.03, 0.0], "Hessian": [0.0, 0.001]}, ["a", "b"])
+        ),
+        "flow_chart": plots_answer.flow_chart(),
         "by_sites": plots_study.by_sites(
             {"between": SITES, "within": SITES}, 95.0, "coverage", (50, 100)
         ),
@@ -117,7 +124,7 @@ def test_every_figure_is_written_the_same_way_twice(tmp_path: Path) -> None:
             files[name] = (tmp_path / f"{name}.svg").read_bytes()
         written.append(files)
     assert written[0] == written[1]
-    rooms = (plots, plots_study)
+    rooms = (plots, plots_answer, plots_experiment, plots_study)
     drawn = {n for room in rooms for n, f in vars(room).items() if hasattr(f, "__wrapped__")}
     assert drawn == set(written[0])
 
@@ -302,6 +309,18 @@ def test_an_error_over_groups_with_one_outcome_is_drawn_for_each_number_of_group
         "50 groups": [[60.0, 20.0]],
         "500 groups": [[90.0, 100.0]],  # at the end of the axis
     }
+
+
+def test_a_flow_chart_has_a_question_and_an_answer_in_each_row() -> None:
+    steps = [
+        plots_answer.Step("How many?", "few", "Stop here.", "many"),
+        plots_answer.Step("Many", "", "Go on."),
+    ]
+    (ax,) = plots_answer.flow_chart(steps).axes
+    words = [text.get_text() for text in ax.texts if text.get_text()]
+    assert words == ["How many?", "Stop here.", "few", "many", "Many", "Go on."]
+    heights = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    assert heights["How many?"] == heights["Stop here."] < heights["many"] < heights["Go on."]
 
 
 def test_methods_for_few_sites_are_drawn_at_their_number_of_sites() -> None:
