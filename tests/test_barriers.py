@@ -16,8 +16,8 @@ from reading import DESKTOP, PAGES, PHONE
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 SETTINGS = list(itertools.product((DESKTOP, PHONE), ("light", "dark")))
 
-# Contrast takes axe by far the longest, word by word. It depends on an element's colours and letters
-# and on what lies behind it, so that of all that look alike the first and the last are read.
+# Contrast takes axe by far the longest, word by word. It depends on an element's colours, its
+# letters and what lies behind it, so that of all that look alike the first and the last are read.
 FIND = """async options => {
     const behind = new Map([[null, ""]]);
     const ground = e => {
