@@ -15,7 +15,7 @@ PY := $(BIN)/python
 HTML := book/_build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book pdf site links lab serve test bounds peers notebooks portable flower run study benchmark timings sabotage lint format lock address clean FORCE
+.PHONY: help setup book pdf site links lab serve test bounds peers notebooks portable flower run study benchmark mixedmodels timings sabotage lint format lock address clean FORCE
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -134,6 +134,20 @@ benchmark: $(PEERS)  ## measure ours and the peers, half an hour: make benchmark
 	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \
 	  --execute --inplace notebooks/B_speed.ipynb
 
+# An environment of its own: it is for one table, and nothing else needs these packages.
+MIXED := runs/mixed_models
+$(MIXED)/.installed: benchmarks/mixed_models.lock
+	@echo "Installing Python's packages for mixed models into $(MIXED), a minute or two ..."
+	@$(PYTHON) -m venv --clear $(MIXED)
+	@$(MIXED)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r benchmarks/mixed_models.lock
+	@touch $@
+
+mixedmodels: $(STAMP) $(MIXED)/.installed  ## fit toenail by Python's packages for mixed models; no times
+	@$(PY) -m benchmarks.mixed_models --python $(MIXED)/bin/python
+	@$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook \
+	  --execute --inplace notebooks/B_speed.ipynb
+
 timings: $(STAMP)  ## time the engine's parts, beside the last time; for its developers
 	@$(PY) -m pytest -q benchmarks --benchmark-autosave --benchmark-compare
 
@@ -160,6 +174,8 @@ COMPILE = $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emi
 lock: $(STAMP)  ## write all locks anew from pyproject.toml
 	@$(COMPILE) $(foreach extra,notebooks book test lint build,--extra $(extra)) -o requirements.lock
 	@$(COMPILE) --extra benchmarks -c requirements.lock -o benchmarks/requirements.lock
+	@$(COMPILE) --extra mixed_models -c requirements.lock -c benchmarks/requirements.lock \
+	  -o benchmarks/mixed_models.lock
 	@$(COMPILE) --extra flower --extra build -o flower/requirements.lock
 	@$(COMPILE) --extra lab -c requirements.lock -o lab.lock
 

@@ -26,11 +26,13 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
-# Four locks: whoever reads, runs and tests does not need the peers of the benchmarks, which some
-# platforms do not have, nor what carries letters between sites, nor an editor.
+# Five locks: whoever reads, runs and tests needs neither the peers of the benchmarks, which some
+# platforms do not have, nor other packages for mixed models, nor what carries letters between
+# sites, nor an editor.
 LOCKS = {
-    "requirements.lock": {*EXTRAS} - {"benchmarks", "flower", "lab"},
+    "requirements.lock": {*EXTRAS} - {"benchmarks", "flower", "lab", "mixed_models"},
     "benchmarks/requirements.lock": {"benchmarks"},
+    "benchmarks/mixed_models.lock": {"mixed_models"},
     "flower/requirements.lock": {"flower", "build"},
     "lab.lock": {"lab"},
 }
@@ -90,9 +92,9 @@ def test_the_lock_has_hashes_and_nothing_else(name):
 
 def test_readers_do_not_need_the_peers_and_the_locks_agree():
     readers, *others = (locked(name) for name in LOCKS)
-    for extra in ("benchmarks", "flower", "lab"):
+    for extra in ("benchmarks", "flower", "lab", "mixed_models"):
         assert not {Requirement(text).name for text in EXTRAS[extra]} & readers.keys()
-    for other in others[:1]:  # that of Flower is for an environment of its own
+    for other in others[:2]:  # that of Flower is for an environment of its own
         for name in readers.keys() & other.keys():
             assert set(other[name]) <= set(readers[name]), name
 
