@@ -240,6 +240,16 @@ def unequal(r: np.random.Generator) -> Rows:
             "trials": sizes.astype(float)}  # fmt: skip
 
 
+def nearly_alike(r: np.random.Generator) -> Rows:
+    """Draw small groups that hardly vary, with rare outcomes: tau may be below any walk over it."""
+    groups = np.repeat(np.arange(int(r.integers(20, 80))), int(r.integers(2, 6)))
+    X = _with_ones(r, len(groups), int(r.integers(1, 3)))
+    u = r.uniform(0.1, 0.7) * r.normal(size=groups[-1] + 1)
+    slopes = r.uniform(-0.7, 0.7, X.shape[1] - 1)
+    eta = r.uniform(-3.0, -1.0) + X[:, 1:] @ slopes + u[groups]
+    return _outcomes(r, "bernoulli", X, groups, eta)
+
+
 FAMILIES: dict[str, Callable[[np.random.Generator], Rows]] = {
     make.__name__: make
     for make in (
@@ -257,6 +267,7 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Rows]] = {
         small,
         no_intercept,
         unequal,
+        nearly_alike,
     )
 }
 

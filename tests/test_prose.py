@@ -17,9 +17,10 @@ import pytest
 
 import laplace
 from compendium import datasets, published, reexamined, simulate, validation
-from compendium.study import SCENARIOS, Study
+from compendium.plots_answer import STEPS
+from compendium.study import SCENARIOS, Study, designs, load
 from compendium.study.scenarios import GROUPS, PERCENT
-from laplace import derivatives, quadrature
+from laplace import derivatives, few_groups, quadrature
 from laplace.penalties import negative_huber
 from laplace.strategy import STRATEGY
 
@@ -143,8 +144,15 @@ FIRST_PAGE = {
     "5 nodes are enough at $\\tau = 0.5$, 9 to 15 at $\\tau = 2$, and 25 to 51 at $\\tau = 4$": [
         ("04_quadrature", "are 5 at τ = 0.5, 9 to 15 at τ = 2, 25 to 51 at τ = 4."),
     ],
-    "the 95 % interval for $\\tau$ reached from 0.00 to 2.97": [
-        ("03_two_sites", "the 95 % interval reaches from 0.00 to 2.97"),
+    "close enough for a treatment effect in 100 % of the simulated scenarios; "
+    "for $\\tau$ it was so in 68 %, and in 8 % of those with 500 groups": [
+        ("06_monte_carlo", "is close enough in 100 % of the scenarios in which at most a fifth"),
+        ("06_monte_carlo", "**For τ** it is 68 %"),
+        ("06_monte_carlo", "67 % with 10 groups, 8 % with 500."),
+    ],
+    "held the truth in 78 % of simulated data by maximum likelihood, "
+    "and in 96 % with `reml=True`": [
+        ("06_monte_carlo", "t intervals cover a treatment of sites in 96 %, z intervals in 78 %"),
     ],
 }
 
@@ -154,7 +162,8 @@ def test_the_first_page_says_what_the_chapters_found() -> None:
     for sentence, found in FIRST_PAGE.items():
         assert sentence in page
         for chapter, words in found:
-            assert words in outputs(chapter), (chapter, words)
+            text = outputs(chapter)
+            assert words in text or words in " ".join(text.split()), (chapter, words)
 
 
 def test_the_soft_penalty_is_what_is_written() -> None:
@@ -307,6 +316,31 @@ def test_the_map_of_the_chapter() -> None:
 def test_what_auto_accepts() -> None:
     assert STRATEGY.enough == 0.01
     said("notebooks/04_quadrature.ipynb", "by more than a hundredth of its standard error")
+
+
+def test_the_flow_chart() -> None:
+    """Its numbers of nodes are those that the first page has, and those of the study."""
+    page = (ROOT / "book" / "what_else.md").read_text(encoding="utf-8")
+    assert "Then nine, 25 or 51 nodes as tau grows." in page
+    first, few, shares, small, moderate, large = STEPS
+    assert (first.when, few.question) == ("two or three", "Are they fewer than ten?")
+    assert few_groups.VERY_FEW == 3
+    assert few_groups.FEW == 10
+    assert shares.when == "at most a fifth"
+    nodes = {1.0: 9, 2.0: 25}
+    assert (small.when, small.answer) == ("at most 1", f"{nodes[1.0]} nodes are enough.")
+    assert (moderate.question, moderate.answer) == ("Is τ at most 2?", "25 nodes are enough.")
+    assert large.answer.startswith("51 nodes or more.")
+    stored = load(datasets.DATA / "monte_carlo.parquet")
+    cells = designs()
+    cells = cells[cells["kind"] == "groups"]
+    taken = stored[(stored["method"] == "auto") & stored["converged"]]
+    taken = taken.groupby("scenario", observed=True)["nodes"].median().reindex(cells.index)
+    for tau, enough in nodes.items():
+        of_tau = taken[cells["tau"] == tau].dropna()
+        assert (of_tau <= enough).mean() > 0.8
+        assert of_tau.max() <= max(25, enough)
+    assert (taken[cells["tau"] == 4.0].dropna() <= 51).mean() > 0.8
 
 
 def test_sizes_of_the_study() -> None:

@@ -132,6 +132,20 @@ def test_the_default_does_not_stay_where_laplace_goes_far_and_predicts_no_shift(
     assert Exact(**rows).value(fit.beta, fit.tau) > peaks[0].value - 0.5
 
 
+def test_a_maximum_below_the_first_tau_of_the_walk_is_found() -> None:
+    """Replicate 1 of this scenario: where the walk begins, at tau = 0.3, the profile falls already.
+
+    The default once ended at tau = 0, and was lower by 0.027.
+    """
+    scenario = SCENARIOS["groups-500x5-tau0.5-prev5"]
+    data = scenario.data(generator(1, scenario, 1))
+    fit = quiet({"y": data.y, "X": data.X, "groups": data.groups})
+    assert not fit.boundary
+    # the maximum by `Exact`, which takes half a minute for these rows
+    assert fit.tau == pytest.approx(0.27966, abs=1e-4)
+    assert fit.llf == pytest.approx(-460.884699, abs=1e-6)
+
+
 @pytest.mark.parametrize("nodes", ["auto", 51])
 @pytest.mark.parametrize(
     "rows", [one_huge(820, 500, 79, 40, 1), one_huge(1500, 957, 79, 38, 2)], ids=["900", "1579"]

@@ -115,8 +115,8 @@ def test_a_scenario_has_methods_and_a_number_of_data_sets_of_its_own():
     assert few["methods"] == list(SCENARIOS["few-2x30-tau1"].methods)
     assert few["replicates"] == 60
     assert many["methods"] == ["laplace", "quadrature-9", "auto", "reference"]
-    assert many["replicates"] == SCENARIOS["groups-500x2-tau1-prev20"].at_most == 40
-    assert {part.stop for part in study.parts() if part.scenario.name == many["name"]} == {25, 40}
+    assert many["replicates"] == SCENARIOS["groups-500x2-tau1-prev20"].at_most == 50
+    assert {part.stop for part in study.parts() if part.scenario.name == many["name"]} == {25, 50}
     # methods that are named are run everywhere
     named = Study(["few-2x30-tau1", SMALL], ["laplace"])
     assert [scenario["methods"] for scenario in named.definition["scenarios"]] == [["laplace"]] * 2

@@ -60,11 +60,16 @@ def mend(buttons: list[dict[str, object]]) -> None:
             mend(inner)
 
 
-def mend_links(
+def mend_page(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
 ) -> None:
-    """Mend the links of one page."""
+    """Mend what was made for one page: its links, and its list of references if it has one.
+
+    The list's entries have a role that ARIA no longer has, so that the list would have no items.
+    """
     mend(context.get("header_buttons", []))
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def configure(app: Sphinx, config: Config) -> None:
@@ -81,5 +86,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx; the chapters must lie there before it looks for them."""
     copy_chapters(ROOT / "notebooks", Path(app.srcdir) / "notebooks")
     app.connect("config-inited", configure)
-    app.connect("html-page-context", mend_links, priority=900)  # after the theme has made them
+    app.connect("html-page-context", mend_page, priority=900)  # after the theme has made them
     return {"parallel_read_safe": True, "parallel_write_safe": True}
