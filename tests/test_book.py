@@ -33,9 +33,11 @@ TOO_WIDE = """() => [document.documentElement, document.body, document.querySele
     .map(e => `${e.tagName}: ${e.scrollWidth} > ${e.clientWidth}`)"""
 
 
-# Displayed formulas are broken so that they fit; what may be left is the slant of a letter.
+# Displayed formulas are broken so that they fit. What is left of one may scroll where a fading edge
+# says so, and is short.
 CUT_OFF = """() => [...document.querySelectorAll('mjx-container[display="true"]')]
-    .filter(e => e.scrollWidth > e.clientWidth + 20).map(e => e.textContent)"""
+    .filter(e => e.scrollWidth > e.clientWidth + (e.dataset.more ? 60 : 1))
+    .map(e => e.textContent)"""
 
 # Of a cell whose code is folded, nothing is to be left on paper but what it shows.
 EMPTY_BOXES = """() => [...document.querySelectorAll("article .cell, article .cell > div, pre")]
