@@ -110,12 +110,14 @@ def test_the_study_is_the_one_that_was_asked_for():
 
 
 def test_a_scenario_has_methods_and_a_number_of_data_sets_of_its_own():
-    study = Study(["few-2x30-tau1", "groups-500x2-tau1-prev20"], replicates=60)
+    names = ["few-2x30-tau1", "groups-500x2-tau1-prev20"]
+    study = Study(names)
     few, many = study.definition["scenarios"]
     assert few["methods"] == list(SCENARIOS["few-2x30-tau1"].methods)
-    assert few["replicates"] == 60
+    assert few["replicates"] == 200
     assert many["methods"] == ["laplace", "quadrature-9", "auto", "reference"]
-    assert many["replicates"] == SCENARIOS["groups-500x2-tau1-prev20"].at_most == 50
+    assert many["replicates"] == 50
+    assert {one["replicates"] for one in Study(names, replicates=7).definition["scenarios"]} == {7}
     assert {part.stop for part in study.parts() if part.scenario.name == many["name"]} == {25, 50}
     # methods that are named are run everywhere
     named = Study(["few-2x30-tau1", SMALL], ["laplace"])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]*")
 DIGITS = 16
+# Data sets of a scenario, where nothing else is said.
+REPLICATES = 200
 # Packages whose functions go by their names alone, wherever they are kept.
 OWN = ("laplace", "compendium")
 
@@ -39,15 +41,15 @@ class Scenario:
         What JSON has: numbers, text, lists.
     methods : tuple of str
         Names of the methods that a study runs here where none are named; by default all.
-    at_most : int, optional
-        A study draws no more data sets than this.
+    replicates : int
+        How many data sets a study draws where it is not told.
     """
 
     name: str
     draw: Callable[..., Simulated]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     methods: tuple[str, ...] = ()
-    at_most: int | None = None
+    replicates: int = REPLICATES
 
     def data(self, generator: np.random.Generator) -> Simulated:
         """Draw one data set."""

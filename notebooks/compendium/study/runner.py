@@ -40,8 +40,6 @@ from laplace.simulate import Simulated
 CHUNK = 25
 # Raise it when a study of the same definition would give other results.
 VERSION = 3
-# Data sets of a scenario, where nothing else is said.
-REPLICATES = 200
 TAU = "tau"
 
 
@@ -58,8 +56,8 @@ class Study:
         By default all `SCENARIOS`.
     methods : sequence of str or Method, optional
         Run on every scenario; by default each scenario has its own.
-    replicates : int
-        Number of data sets a scenario, or fewer where `Scenario.at_most` says so.
+    replicates : int, optional
+        Number of data sets a scenario; by default each scenario has its own.
     seed : int
         Not negative.
 
@@ -75,7 +73,7 @@ class Study:
         scenarios: Sequence[str | Scenario] | None = None,
         methods: Sequence[str | Method] | None = None,
         *,
-        replicates: int = REPLICATES,
+        replicates: int | None = None,
         seed: int = 1,
     ) -> None:
         self.scenarios = named("scenarios", scenarios, SCENARIOS)
@@ -88,7 +86,9 @@ class Study:
         }
         run = {method.name for of in self._of.values() for method in of}
         self.methods = [method for method in every if method.name in run]
-        self.replicates = whole_number("replicates", replicates, minimum=1)
+        self.replicates = (
+            None if replicates is None else whole_number("replicates", replicates, minimum=1)
+        )
         self.seed = whole_number("seed", seed, minimum=0)
         self.definition = {
             "version": VERSION,
@@ -104,7 +104,7 @@ class Study:
     def __repr__(self) -> str:
         return (
             f"<Study {self.hash}: {len(self.scenarios)} scenarios, {len(self.methods)} methods, "
-            f"{self.replicates} replicates, seed {self.seed}>"
+            f"{sum(map(self.drawn, self.scenarios))} data sets, seed {self.seed}>"
         )
 
     def _described(self, scenario: Scenario) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class Study:
         scenario : Scenario
             One of the study's scenarios.
         """
-        return min(self.replicates, scenario.at_most or self.replicates)
+        return scenario.replicates if self.replicates is None else self.replicates
 
     def data(self, scenario: str | Scenario, replicate: int) -> Simulated:
         """Draw the data of one replicate of one scenario.
@@ -165,7 +165,7 @@ class Study:
 
     def parts(self) -> list[Part]:
         """List what is computed together; round after round, so that all scenarios advance."""
-        starts = range(0, self.replicates, CHUNK)
+        starts = range(0, max(map(self.drawn, self.scenarios)), CHUNK)
         return [
             Part(scenario, start, min(start + CHUNK, self.drawn(scenario)))
             for start, scenario in itertools.product(starts, self.scenarios)

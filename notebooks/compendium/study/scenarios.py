@@ -92,7 +92,7 @@ OF_PUBLISHED = (
     *("laplace", "auto", "reference", "site-dummies", "ignoring-sites"),
     *("ordinary-10", "as-published", "laplace-tau1"),
 )
-# Data sets of a scenario, at most. The factorial has very many scenarios, and compares methods on
+# Data sets of a scenario. The factorial has very many scenarios, and compares methods on
 # the same data sets, for which some tens are enough; the published settings say what they say.
 FACTORIAL = PUBLISHED = 50
 
