@@ -147,8 +147,9 @@ def test_intervals_are_those_of_the_package(method, options, kind):
 def test_the_bootstrap_is_that_of_the_package():
     ends = laplace.fit(*SMALL).bootstrap(methods.BOOTSTRAPPED).conf_int()
     estimate = METHODS["bootstrap"](SMALL)
-    np.testing.assert_array_equal(estimate.lower, ends["lower"])
-    np.testing.assert_array_equal(estimate.upper, ends["upper"])
+    # another call may end with other last digits
+    np.testing.assert_allclose(estimate.lower, ends["lower"], rtol=1e-9)
+    np.testing.assert_allclose(estimate.upper, ends["upper"], rtol=1e-9)
     assert np.isnan(METHODS["laplace"](SMALL).lower).all()
 
 
