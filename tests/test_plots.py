@@ -263,22 +263,12 @@ def test_measures_are_drawn_where_they_are_with_their_bars() -> None:
     assert first["laplace"].get_color() == plots.COLOURS["laplace"]
     bars = [c.get_segments()[0][:, 1].tolist() for c in figure.axes[0].collections]
     assert bars == [[0.92, 0.96], [0.86, 0.94]]
+    labels = figure.legends[0].get_texts()
+    assert [label.get_text() for label in labels] == ["laplace", "quadrature-9"]
     # what is off the axis is drawn at its end, and so is what its bar has there
     exact = [line for line in figure.axes[1].lines if line.get_label() == "quadrature-9"]
     assert exact[0].get_ydata() == [0.8]
     assert figure.axes[1].collections[1].get_segments()[0][:, 1].tolist() == [0.8, 0.9]
-
-
-def test_points_that_are_not_to_be_compared_are_hollow() -> None:
-    # in a table that lacks a method in one scenario, as where nothing converged
-    table = MEASURED.assign(hollow=[False, True, False, False]).drop(index=("large", "laplace"))
-    figure = plots_study.by_design(table, DESIGNS, 0.95, "coverage", (0.4, 1.0))
-    lines = [line for ax in figure.axes for line in ax.lines]
-    white = [line.get_xydata() for line in lines if line.get_color() == "white"]
-    (place,) = np.concatenate(white)
-    assert 0.90 in place
-    labels = figure.legends[0].get_texts()
-    assert [label.get_text() for label in labels] == ["laplace", "quadrature-9"]
 
 
 def test_the_factorial_has_a_map_for_each_prevalence_and_number_of_groups() -> None:
@@ -332,7 +322,7 @@ def test_methods_for_few_sites_are_drawn_at_their_number_of_sites() -> None:
     assert of["auto"].get_xdata().round().tolist() == [0, 1]
     assert of["reml"].get_color() == plots.COLOURS["other arm"]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["2 sites", "10 sites"]
-    ends = ax.collections[1].get_segments()[0][:, 1]
+    ends = ax.collections[0].get_segments()[0][:, 1]
     np.testing.assert_allclose(ends, [70.0 - 2 * 1.96, 70.0 + 2 * 1.96])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["auto", "reml"]
 
