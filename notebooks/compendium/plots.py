@@ -420,32 +420,69 @@ def map_of_designs(panels: Mapping[str, pd.DataFrame], nodes: pd.DataFrame) -> F
         colour = COLOURS["quadrature" if of_nodes else "laplace"]
         steps = np.unique(nodes) if of_nodes else SHIFTS
         depth = np.searchsorted(steps, table, side="left" if of_nodes else "right") / len(steps)
-        for (i, j), value in np.ndenumerate(table.to_numpy()):
-            ax.fill_between(
-                [j - 0.5, j + 0.5], i - 0.5, i + 0.5, color=colour, alpha=0.85 * depth[i, j], lw=0
-            )
-            ax.text(
-                j,
-                i,
-                f"{value:.0f}" if of_nodes else f"{value:.2f}",
-                ha="center",
-                va="center",
-                color="white" if depth[i, j] > 0.8 else "black",
-                fontsize=11,
-            )
-        ax.set(
-            title=title,
-            xticks=range(table.shape[1]),
-            xticklabels=[f"{tau:g}" for tau in table.columns],
-            yticks=range(table.shape[0]),
-            yticklabels=[f"{m:,}" for m in table.index],
-            xlim=(-0.5, table.shape[1] - 0.5),
-            ylim=(table.shape[0] - 0.5, -0.5),
-            ylabel="groups",
-        )
-        ax.tick_params(length=0)
+        words = table.map(lambda value, of_nodes=of_nodes: f"{value:.{0 if of_nodes else 2}f}")
+        shaded(ax, words, depth, colour, 0.85, 0.8, 11)
+        ax.set(title=title, ylabel="groups")
     axes[-1, 0].set_xlabel("τ")
     return figure
+
+
+def shaded(
+    ax: Any,
+    words: pd.DataFrame,
+    depth: Array,
+    colour: str,
+    opacity: float,
+    dark: float,
+    fontsize: float,
+) -> None:
+    """Draw a table as a map: what stands in each cell, and how deep its colour is.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where.
+    words : DataFrame
+        A row a number, a column a value of tau.
+    depth : ndarray
+        Of each cell, from 0 to 1; NaN where it has no colour.
+    colour : str
+        Of the map.
+    opacity : float
+        Of the deepest cell.
+    dark : float
+        Depth beyond which text is white.
+    fontsize : float
+        Of what stands in the cells.
+    """
+    for (i, j), text in np.ndenumerate(words.to_numpy()):
+        if not np.isnan(depth[i, j]):
+            ax.fill_between(
+                [j - 0.5, j + 0.5],
+                i - 0.5,
+                i + 0.5,
+                color=colour,
+                alpha=opacity * depth[i, j],
+                lw=0,
+            )
+        ax.text(
+            j,
+            i,
+            text,
+            ha="center",
+            va="center",
+            color="white" if depth[i, j] > dark else "black",
+            fontsize=fontsize,
+        )
+    ax.set(
+        xticks=range(words.shape[1]),
+        xticklabels=[f"{tau:g}" for tau in words.columns],
+        yticks=range(words.shape[0]),
+        yticklabels=[f"{count:,}" for count in words.index],
+        xlim=(-0.5, words.shape[1] - 0.5),
+        ylim=(words.shape[0] - 0.5, -0.5),
+    )
+    ax.tick_params(length=0)
 
 
 @drawn_in_style

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
-from compendium.plots import COLOURS, MARKERS, drawn_in_style, figure_of, legend_above
+from compendium.plots import COLOURS, MARKERS, drawn_in_style, figure_of, legend_above, shaded
 
 __all__ = ["against", "by_design", "by_sites", "factorial", "over_one_outcome", "run_times"]
 
@@ -36,7 +34,8 @@ Z_95 = 1.96
 
 # Colours and markers of numbers of groups.
 OF_GROUPS = ((COLOURS["other arm"], "^"), (COLOURS["laplace"], "o"), (COLOURS["quadrature"], "s"))
-DARK = 0.6  # depth of a colour on which text is white
+# Of the darkest cell; and the depth of a colour on which text is white.
+OPACITY, DARK = 0.9, 0.6
 
 
 @drawn_in_style
@@ -67,41 +66,16 @@ def factorial(values: pd.Series, steps: Sequence[float], colour: str, form: str)
     for i, prevalence in enumerate(down):
         for k, groups in enumerate(across):
             table = values.xs((prevalence, groups), level=("prevalence", "groups")).unstack("tau")
-            _map(axes[i, k], table, steps, COLOURS[colour], form)
+            depth = (np.searchsorted(steps, table, side="right") / len(steps)).astype(float)
+            words = table.map(lambda value: "–" if np.isnan(value) else format(value, form))
+            depth[table.isna()] = np.nan
+            shaded(axes[i, k], words, depth, COLOURS[colour], OPACITY, DARK, 8)
             axes[i, k].set_title(f"{groups} groups, {100 * prevalence:.0f} % ones", fontsize=9)
     for ax in axes[-1]:
         ax.set_xlabel("τ")
     for ax in axes[:, 0]:
         ax.set_ylabel("rows of a group")
     return figure
-
-
-def _map(ax: Any, table: pd.DataFrame, steps: Sequence[float], colour: str, form: str) -> None:
-    """Draw a table as a map with its numbers; larger values are darker."""
-    for (i, j), value in np.ndenumerate(table.to_numpy(dtype=float)):
-        if np.isnan(value):
-            ax.text(j, i, "–", ha="center", va="center", fontsize=8)
-            continue
-        depth = np.searchsorted(steps, value, side="right") / len(steps)
-        ax.fill_between([j - 0.5, j + 0.5], i - 0.5, i + 0.5, color=colour, alpha=0.9 * depth, lw=0)
-        ax.text(
-            j,
-            i,
-            format(value, form),
-            ha="center",
-            va="center",
-            color="white" if depth > DARK else "black",
-            fontsize=8,
-        )
-    ax.set(
-        xticks=range(table.shape[1]),
-        xticklabels=[f"{tau:g}" for tau in table.columns],
-        yticks=range(table.shape[0]),
-        yticklabels=[f"{rows:g}" for rows in table.index],
-        xlim=(-0.5, table.shape[1] - 0.5),
-        ylim=(table.shape[0] - 0.5, -0.5),
-    )
-    ax.tick_params(length=0)
 
 
 @drawn_in_style
@@ -205,8 +179,8 @@ def by_design(
     Parameters
     ----------
     table : DataFrame
-        Indexed by scenario and method; two columns, the measure and its Monte Carlo standard error.
-        A third, if there is one, says which points are drawn hollow.
+        Indexed by scenario and method; columns `value`, `lower` and `upper`: the measure, and the
+        ends of a bar about it.
     designs : DataFrame
         Indexed by scenario; three columns: what differs between rows, between columns of panels,
         and along the horizontal axis of each.
@@ -255,8 +229,6 @@ def by_design(
                 label=method,
                 zorder=3,
             )
-            if "hollow" in some:
-                _hollow(ax, place, value.clip(low, high), some["hollow"])
         ax.set_title(f"{a:g} {row}, {b:g} {column}", fontsize=9)
         ax.set(
             xticks=range(len(places)),
@@ -274,22 +246,6 @@ def by_design(
 def _look(method: str) -> tuple[str, str]:
     """Return the colour and the marker of a method; of one that the book does not know, grey."""
     return METHODS.get(method, (COLOURS["faint"], "o"))
-
-
-def _hollow(ax: Any, x: ArrayLike, y: ArrayLike, which: pd.Series) -> None:
-    """Take the middle out of some markers; what is missing is none of them."""
-    inside = (which == 1).to_numpy()
-    if not inside.any():  # a line without points that is not clipped has no place in a layout
-        return
-    ax.plot(
-        np.asarray(x)[inside],
-        np.asarray(y)[inside],
-        "o",
-        color="white",
-        markersize=2,
-        clip_on=False,
-        zorder=4,
-    )
 
 
 @drawn_in_style
