@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from laplace.arguments import coefficients, number, standard_deviation, whole_number
-from laplace.families import BERNOULLI, Array
+from laplace.families import BERNOULLI
 from laplace.simulate import Simulated, with_outcomes
 
 # The range of coefficients and covariates in the published experiment.
@@ -193,13 +193,8 @@ def small_groups(
         whole_number("rows", rows, minimum=1),
     )
     tau = standard_deviation("tau", tau)
-    prevalence = _share("prevalence", prevalence)
-    slopes = coefficients([within, between], ["within", "between"])
-    rng = np.random.default_rng(seed)
     of_row = np.repeat(np.arange(m), n)
-    X = np.column_stack([np.ones(m * n), rng.normal(size=m * n), of_row % 2.0])
-    beta = np.append(_intercept(prevalence, tau, *slopes.tolist()), slopes)
-    return with_outcomes(rng, X, of_row, beta, tau, ("intercept", "within", "between"))
+    return _with_arms(np.random.default_rng(seed), of_row, tau, prevalence, within, between)
 
 
 def few_sites(
@@ -250,23 +245,40 @@ def few_sites(
     sizes = np.maximum(np.rint(n * m * share / share.sum()).astype(int), 1)
     rng = np.random.default_rng(seed)
     of_row = np.repeat(np.arange(m), rng.permutation(sizes) if spread > 1.0 else sizes)
-    columns: list[Array] = [np.ones(len(of_row)), rng.normal(size=len(of_row))]
-    names, slopes = ["intercept", "within"], [within]
-    if m >= LEAST_FOR_BETWEEN:
-        columns.append((of_row % 2).astype(float))
-        names.append("between")
-        slopes.append(between)
-    slopes = coefficients(slopes, names[1:]).tolist()
-    of_arms = slopes[1] if m >= LEAST_FOR_BETWEEN else 0.0
-    intercept = _intercept(_share("prevalence", prevalence), tau, slopes[0], of_arms)
-    beta = np.array([intercept, *slopes])
-    return with_outcomes(rng, np.column_stack(columns), of_row, beta, tau, tuple(names))
+    of_arms = between if m >= LEAST_FOR_BETWEEN else None
+    return _with_arms(rng, of_row, tau, prevalence, within, of_arms)
 
 
-def _share(name: str, value: float) -> float:
-    if not 0.0 < value < 1.0:
-        raise ValueError(f"{name} must be between 0 and 1, got {value}")
-    return float(value)
+def _with_arms(
+    rng: np.random.Generator,
+    of_row: Any,
+    tau: float,
+    prevalence: float,
+    within: float,
+    between: float | None,
+) -> Simulated:
+    """Draw a covariate within groups and the outcomes, with an arm of every other group or none."""
+    if not 0.0 < prevalence < 1.0:
+        raise ValueError(f"prevalence must be between 0 and 1, got {prevalence}")
+    given = {"within": within} if between is None else {"within": within, "between": between}
+    slopes = coefficients(list(given.values()), list(given))
+    columns = [np.ones(len(of_row)), rng.normal(size=len(of_row)), of_row % 2.0]
+    X = np.column_stack(columns[: 1 + len(given)])
+    of_arms = 0.0 if between is None else float(slopes[1])
+    beta = np.append(_intercept(float(prevalence), tau, float(slopes[0]), of_arms), slopes)
+    return with_outcomes(rng, X, of_row, beta, tau, ("intercept", *given))
+
+
+def share_with_one_outcome(data: Simulated) -> float:
+    """Return the share of the groups whose outcomes are all the same.
+
+    Parameters
+    ----------
+    data : Simulated
+        Outcomes that are 0 or 1, and groups that are numbered from 0.
+    """
+    sizes, ones = np.bincount(data.groups), np.bincount(data.groups, weights=data.y)
+    return float(np.mean((ones == 0) | (ones == sizes)))
 
 
 @cache

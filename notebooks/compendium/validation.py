@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from compendium.simulate import small_groups
+from compendium.simulate import share_with_one_outcome, small_groups
 from laplace.fit import ApproximationWarning, ConvergenceWarning, fit
 from laplace.simulate import Simulated, random_intercepts
 
@@ -100,10 +100,9 @@ def _mapped(m: int, tau: float, rows: int, prevalence: float, seed: int) -> dict
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ApproximationWarning)
         by_laplace, best = fit(*data, nodes=1, names=data.names), fit(*data, names=data.names)
-    ones = np.bincount(data.groups, data.y)
     found = {
         "nodes": float(best.nodes),
-        "one outcome": float(np.mean((ones == 0) | (ones == rows))),
+        "one outcome": share_with_one_outcome(data),
     }
     if by_laplace.boundary or best.boundary or not (by_laplace.converged and best.converged):
         return found

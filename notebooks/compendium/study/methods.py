@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 import laplace
+from compendium import simulate
 from compendium.study import as_published
 from compendium.study.definition import Method
 from laplace.families import ATTENUATION, Array
@@ -250,19 +251,14 @@ def site_dummies(data: Simulated) -> Estimate:
     groups may still have estimates.
     """
     y, X, groups = data.y, data.X, data.groups
-    m = int(groups[-1]) + 1
-    ones, sizes = (
-        np.bincount(groups, weights=y, minlength=m),
-        np.bincount(groups, minlength=m),
-    )
-    if np.any((ones == 0) | (ones == sizes)):
+    if simulate.share_with_one_outcome(data) > 0.0:
         raise ValueError("a site with one outcome only separates y: its effect has no estimate")
-    effects = (groups[:, None] == np.arange(m)).astype(float)
+    _, first = np.unique(groups, return_index=True)
+    effects = (groups[:, None] == np.arange(len(first))).astype(float)
     has_ones = bool(np.all(X[:, 0] == 1.0))
     if has_ones:
         effects = effects[:, :-1] - effects[:, -1:]
     p = X.shape[1]
-    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     used = np.flatnonzero(np.any(X[first][groups] != X, axis=0) | (has_ones & (np.arange(p) == 0)))
     whole = _estimate(laplace.fit(y, np.column_stack([X[:, used], effects]), groups, tau=0))
     kept, place = np.append(np.arange(len(used)), -1), np.append(used, p)

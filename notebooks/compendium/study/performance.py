@@ -328,23 +328,11 @@ def distances(results: pd.DataFrame, method: str, reference: str) -> pd.DataFram
         `median` and `upper` (95 %) are of the distances, and `median_mcse` is the Monte Carlo
         standard error.
     """
-    key = ["scenario", "replicate", "estimand"]
-    ours, theirs = (
-        results[results["method"] == name].set_index(key)[
-            ["estimate", "standard_error", "converged", "boundary"]
-        ]
-        for name in (method, reference)
-    )
-    both = ours.join(theirs.add_suffix("_r"), how="inner").reset_index()
-    estimated = both["converged"] & both["converged_r"]
-    both["apart"] = estimated & (both["boundary"] != both["boundary_r"])
-    both["alone"] = both["converged"] != both["converged_r"]
-    inside = estimated & ~both["boundary"] & ~both["boundary_r"]
-    is_tau = both["estimand"] == TAU
-    with np.errstate(divide="ignore", invalid="ignore"):
-        of_logs = np.log(both["estimate"] / both["estimate_r"]) * both["estimate_r"]
-    difference = of_logs.where(is_tau, both["estimate"] - both["estimate_r"])
-    both["distance"] = (difference.abs() / both["standard_error_r"]).where(inside)
+    both = _paired(results, method, reference)
+    one, other = both["converged"], both["converged_r"]
+    both["apart"] = one & other & (both["boundary"] != both["boundary_r"])
+    both["alone"] = one != other
+    both["distance"] = (both["shift"].abs() / _scale(both, "_r")).where(both["inside"])
     by = both.groupby(["scenario", "estimand"], observed=True)
     table = by.agg(
         drawn=("converged", "size"),
@@ -375,14 +363,38 @@ def shifts(results: pd.DataFrame, method: str, reference: str) -> pd.DataFrame:
         reference in standard errors of the method, that of tau on the log scale; and `predicted`,
         the method's `approximation_error`.
     """
-    key = ["scenario", "replicate", "estimand"]
-    kept = results[results["converged"] & ~results["boundary"]]
-    ours, theirs = (kept[kept["method"] == name].set_index(key) for name in (method, reference))
-    both = ours.join(theirs["estimate"].rename("exact"), how="inner").reset_index()
-    is_tau = both["estimand"] == TAU
-    scale = both["standard_error"].where(~is_tau, both["standard_error"] / both["estimate"])
-    difference = both["exact"] - both["estimate"]
-    of_logs = np.log(both["exact"].where(is_tau) / both["estimate"].where(is_tau))
-    both["actual"] = difference.where(~is_tau, of_logs) / scale
+    both = _paired(results, method, reference)
+    both = both[both["inside"]].reset_index(drop=True)
+    both["actual"] = both["shift"] / _scale(both)
     both["predicted"] = both["approximation_error"]
-    return both[[*key, "predicted", "actual"]].dropna(subset="actual")
+    return both[[*PAIR, "predicted", "actual"]].dropna(subset="actual")
+
+
+PAIR = ["scenario", "replicate", "estimand"]
+
+
+def _paired(results: pd.DataFrame, method: str, reference: str) -> pd.DataFrame:
+    """Put the estimates of two methods side by side, those of the reference with the suffix _r.
+
+    `shift` leads from the method to the reference, on the log scale for tau; `inside` says where
+    both converged, and not at tau = 0.
+    """
+    ours, theirs = (
+        results[results["method"] == name].set_index(PAIR) for name in (method, reference)
+    )
+    theirs = theirs[["estimate", "standard_error", "converged", "boundary"]].add_suffix("_r")
+    both = ours.join(theirs, how="inner").reset_index()
+    numbers = [f"{name}{of}" for name in ("estimate", "standard_error") for of in ("", "_r")]
+    both[numbers] = both[numbers].astype(float)  # of which the difference loses digits
+    both["inside"] = both["converged"] & both["converged_r"]
+    both["inside"] &= ~both["boundary"] & ~both["boundary_r"]
+    both["shift"] = both["estimate_r"] - both["estimate"]
+    of_tau = both["inside"] & (both["estimand"] == TAU)
+    both.loc[of_tau, "shift"] = np.log(both["estimate_r"][of_tau] / both["estimate"][of_tau])
+    return both
+
+
+def _scale(both: pd.DataFrame, suffix: str = "") -> pd.Series:
+    """Return the standard errors of one of two methods, on the log scale for tau."""
+    error, estimate = both[f"standard_error{suffix}"], both[f"estimate{suffix}"]
+    return error.mask(both["estimand"] == TAU, error / estimate)

@@ -20,6 +20,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from compendium import simulate
 from compendium.study import results
 from compendium.study.definition import (
     Method,
@@ -329,23 +330,11 @@ def _fitted(
         replicate,
         method,
         truth,
-        share_with_one_outcome(data),
+        simulate.share_with_one_outcome(data),
         found.recorded(),
         found.is_wild(truth),
         seconds,
     )
-
-
-def share_with_one_outcome(data: Simulated) -> float:
-    """Return the share of the groups whose outcomes are all the same.
-
-    Parameters
-    ----------
-    data : Simulated
-        Bernoulli outcomes, groups numbered from 0.
-    """
-    sizes, ones = np.bincount(data.groups), np.bincount(data.groups, weights=data.y)
-    return float(np.mean((ones == 0) | (ones == sizes)))
 
 
 def _first_clause(message: str) -> str:

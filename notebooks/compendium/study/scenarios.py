@@ -75,15 +75,15 @@ def _few_sites() -> list[Scenario]:
             f"{kind}-{sites}x{rows}-tau{tau:g}", simulate.few_sites, parameters, methods
         )
 
-    equal = [design(*levels, 1.0) for levels in product(FEW_SITES, FEW_ROWS, FEW_TAUS)]
-    return [*equal, *(design(m, 100, tau, RATIO) for m, tau in product((5, 10), FEW_TAUS))]
+    equal = [design(*levels, 1.0) for levels in product(SITES, ROWS_OF_SITES, TAUS_OF_SITES)]
+    return [*equal, *(design(m, 100, tau, RATIO) for m, tau in product((5, 10), TAUS_OF_SITES))]
 
 
 # The factorial of groups.
 GROUPS, ROWS, TAUS, PERCENT = (10, 50, 500), (2, 5, 10, 30, 100), (0.5, 1.0, 2.0, 4.0), (5, 20, 50)
 OF_FACTORIAL = ("laplace", "quadrature-9", "auto", "reference")
 # Few sites, of equal sizes and of sizes of which the largest is so many times the smallest.
-FEW_SITES, FEW_ROWS, FEW_TAUS, RATIO = (2, 3, 5, 10), (30, 100, 500), (0.5, 1.0), 20.0
+SITES, ROWS_OF_SITES, TAUS_OF_SITES, RATIO = (2, 3, 5, 10), (30, 100, 500), (0.5, 1.0), 20.0
 OF_FEW = (
     *("laplace", "auto", "reference", "profile", "reml", "bootstrap"),
     *("soft", "site-dummies", "ignoring-sites"),
