@@ -90,7 +90,7 @@ PACKAGES = {
         "yes",
         "yes",
         "logit, probit, complementary log-log",
-        "normal, Poisson, negative binomial, gamma, inverse Gaussian",
+        "normal, Poisson, negative binomial, gamma",
         "with one grouping of up to three effects",
         "https://github.com/pawlenartowicz/glmm",
     ),

@@ -511,6 +511,11 @@ def test_steps_are_those_of_newton_also_where_there_is_no_maximum() -> None:
 
 def test_a_stack_has_what_each_likelihood_has() -> None:
     """To the bits, for data sets of one block and of several, and of all families."""
+    holds_once_compiled("test_batch", "check_stack")
+
+
+def check_stack() -> None:
+    """Assert that a stack's values, gradients and Hessians have the bits of each likelihood's."""
     r = np.random.default_rng(4)
     sizes = [(50, 4), (5000, 40), (9000, 2), (60, 60)]
     data = []

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from scipy.stats import chi2
 
 import laplace
 from compendium import plots, plots_answer, plots_experiment, plots_study
@@ -168,7 +169,10 @@ def test_errors_by_events_are_drawn_where_they_are_and_named_beside() -> None:
 
 def test_a_maximum_is_drawn_where_it_is() -> None:
     one, two = every_figure()["profile"].axes
-    assert [ax.lines[1].get_xydata().tolist() for ax in (one, two)] == [[[1.0, 0.0]], [[1.1, 0.0]]]
+    _, level, best = one.lines
+    assert best.get_xydata().tolist() == [[1.0, 0.0]]
+    assert two.lines[2].get_xydata().tolist() == [[1.1, 0.0]]
+    np.testing.assert_allclose(level.get_ydata(), -chi2.isf(0.05, 1) / 2, rtol=1e-12)
     assert two.texts[0].get_text() == "maximum at 1.10"
 
 
@@ -241,7 +245,7 @@ def test_a_map_says_each_number_and_is_darker_where_it_is_larger() -> None:
     assert said == ["0.02", "0.10", "3.00", "0.30", "0.60", "0.70"]
     assert [text.get_text() for text in nodes.texts] == ["1", "2", "31", "4", "7", "8"]
     depth = [part.get_alpha() for part in shifts.collections]
-    np.testing.assert_allclose(depth, 0.85 * np.array([0, 1, 4, 2, 3, 3]) / 4)
+    np.testing.assert_allclose(depth, 0.85 * np.array([0, 0, 4, 2, 3, 3]) / 4)  # 0.10 is white
     assert [t.get_text() for t in shifts.get_yticklabels()] == ["50", "1,000"]
     assert [t.get_text() for t in nodes.get_xticklabels()] == ["0.5", "1", "4"]
 

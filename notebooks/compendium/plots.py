@@ -14,6 +14,7 @@ from typing import Any, ParamSpec
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.special import chdtri
 
 try:
     import matplotlib as mpl
@@ -53,6 +54,7 @@ FOUR = [
     (COLOURS["other arm"], "^", "-."),
     (COLOURS["one arm"], "D", ":"),
 ]
+CUT_95 = chdtri(1, 0.05) / 2  # how far the ends of a 95 % profile interval lie below the maximum
 SHIFTS = (0.1, 0.25, 0.5, 1.0)  # in standard errors, where a map of shifts becomes darker
 ROOM_BESIDE = 12  # ratio by which a logarithmic axis is longer, so that names fit beside curves
 WIDTH = 5.6  # inches; text stays legible when a phone shrinks the figure
@@ -419,7 +421,7 @@ def map_of_designs(panels: Mapping[str, pd.DataFrame], nodes: pd.DataFrame) -> F
         of_nodes = table is nodes
         colour = COLOURS["quadrature" if of_nodes else "laplace"]
         steps = np.unique(nodes) if of_nodes else SHIFTS
-        depth = np.searchsorted(steps, table, side="left" if of_nodes else "right") / len(steps)
+        depth = np.searchsorted(steps, table.round(2), side="left") / len(steps)
         words = table.map(lambda value, of_nodes=of_nodes: f"{value:.{0 if of_nodes else 2}f}")
         shaded(ax, words, depth, colour, 0.85, 0.8, 11)
         ax.set(title=title, ylabel="groups")
@@ -672,7 +674,7 @@ def coefficients(
 
 @drawn_in_style
 def profile(curves: Mapping[str, pd.Series], maxima: Mapping[str, float]) -> Figure:
-    """Draw the profile log-likelihood of tau, a panel a data set.
+    """Draw the profile log-likelihood of tau, a panel a data set, and the end of a 95 % interval.
 
     Parameters
     ----------
@@ -688,6 +690,7 @@ def profile(curves: Mapping[str, pd.Series], maxima: Mapping[str, float]) -> Fig
     figure, axes = figure_of(1, len(curves), 3.2, squeeze=False)
     for ax, (title, curve) in zip(axes[0], curves.items(), strict=True):
         ax.plot(curve.index, curve, color=COLOURS["laplace"])
+        ax.axhline(-CUT_95, color=COLOURS["truth"], linewidth=1, linestyle="--")
         best = maxima[title]
         ax.plot(
             best,

@@ -46,11 +46,11 @@ STEPS = (
     Step(
         "How many groups are there?",
         "two or three",
-        "A column for each, τ = 0. Say nothing of other groups.",
+        "A column for each, as a fixed effect. It holds for these groups only.",
         "more",
     ),
     Step(
-        "Are they fewer than ten?",
+        "Are they about ten or fewer?",
         "yes",
         "reml=True: t intervals, and an interval of τ.",
         "no",
@@ -58,11 +58,11 @@ STEPS = (
     Step(
         "How many groups have one outcome only?",
         "at most a fifth",
-        "Laplace will do for coefficients. For τ go on.",
-        "more",
+        "Laplace will do for a treatment effect, up to 500 groups.",
+        "more, or τ matters",
     ),
     Step(
-        "How large is τ by nine nodes?",
+        "Fit with 9 nodes. How large is τ?",
         "at most 1",
         "9 nodes are enough.",
         "larger",
@@ -76,7 +76,7 @@ STEPS = (
     Step(
         "τ above 2",
         "",
-        "51 nodes or more. Check any answer by twice the nodes.",
+        "51 nodes or more. Compare with twice as many.",
     ),
 )
 

@@ -23,7 +23,7 @@ MAP_GROUPS = (50, 100, 200, 500, 1000, 2000)
 MAP_TAUS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 MAP_ROWS = 6
 MAP_PREVALENCE = 0.3
-MAP_DRAWS = 5
+MAP_DRAWS = 15
 MAP_OF = {
     "shift of within": "shift of a coefficient within groups, in SE",
     "shift of tau": "shift of τ, in SE",
