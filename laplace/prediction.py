@@ -343,7 +343,8 @@ def _at_the_sites(source: Rows, given: list[Any], names: list[str]) -> str:
         return ""
     return (
         f"; if they are columns of a formula, that is known at the {places} sites alone: make the "
-        "columns of the fit here, or call site.predict(fit, X) at a site"
+        "columns of the fit here, for which a manifest has covariates(table), or call "
+        "site.predict(fit, X) at a site"
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from studies import SITES, study, written
 from studies import opened as opened_gates
@@ -177,6 +178,14 @@ def test_letters_carried_by_hand(tmp_path: Path, opened: dict[str, gate.Gate], c
     assert close_to(result(folder), of.pooled(nodes=1), 1e-12)
     assert result(folder)["questions"] == rounds
     assert len(list((folder / files.QUESTIONS).iterdir())) == 2 * rounds
+    # the fit as an object, and what it says of a table
+    fit = files.fit_of(folder)
+    agreed = manifest.read(tmp_path / "manifest.toml")
+    np.testing.assert_allclose(
+        fit.predict(agreed.covariates(of.data)), of.pooled(nodes=1).predict(of.data), rtol=1e-10
+    )
+    with pytest.raises(ValueError, match=r"for which a manifest has covariates\(table\)"):
+        fit.predict(of.data)
     # a run that is over is read again, to the last digit
     before = (folder / files.RESULT).read_text()
     assert begin("ask", folder) == 0
@@ -299,6 +308,7 @@ def test_a_refusal_stops_the_fit_and_is_explained_at_the_site(
     assert begin("ask", folder) == 1
     said = capsys.readouterr().err
     assert "'south' refused the question AskCensus. Why stands in the log of the site" in said
+    assert "begin a new run: by --manifest and --sites with --again, or by --without" in said
     assert "least_rows" not in said
     assert gate.main(["log", str(tmp_path / "south.toml")]) == 0
     assert "the site has at least 10000 individuals" in capsys.readouterr().out
@@ -324,9 +334,14 @@ def test_an_answer_that_was_altered_is_not_used(
     path.write_text({"cut": text[:-30], "empty": ""}.get(change, text))
     capsys.readouterr()
     assert begin("ask", folder) == 1
-    assert "An answer cannot be used: the letter" in capsys.readouterr().out.replace(
-        "the seal is broken: ", ""
-    )
+    words = {
+        "altered": "the seal is broken: the letter was altered, or sealed with another key; "
+        "compare the key of 'south' here with the one at the site",
+        "of another question": "the letter of 'south' answers another question",
+    }.get(change, "the answer of 'south' cannot be read")
+    said = capsys.readouterr().out
+    assert f"An answer cannot be used: {words}" in said
+    assert f"delete its file in {folder / files.ANSWERS}, and have it made again." in said
     path.unlink()
     carried(folder, opened, SITES[:2])
     assert begin("ask", folder) == 2  # it goes on

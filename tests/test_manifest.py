@@ -84,7 +84,8 @@ GOOD: dict[str, Any] = {
         ({"missing": "omit"}, "missing of the manifest must be one of 'raise', 'drop'"),
         ({"groups": "x"}, "groups of the manifest is 'x', which is in the formula, too"),
         ({"columns": {}}, r"C\(kind\) needs the levels: add \[columns.kind\] with levels"),
-        ({"columns": {"kinds": {}}}, "has 'kinds', which is not known; is 'kind' meant"),
+        ({"columns": {"kinds": {}}}, "has 'kinds', which is neither in .*; is 'kind' meant"),
+        ({"columns": {**GOOD["columns"], "stage": {}}}, r"; leave \[columns.stage\] out"),
         ({"columns": {"x": {"levels": ["a"]}}}, "must be two or more, all different"),
         ({"columns": {"x": {"range": [2, 1]}}}, "must be two numbers, the least first"),
         ({"columns": {"x": {"unit": 1}}}, "unit of column 'x' of the manifest must be a text"),
@@ -139,6 +140,36 @@ def test_columns_in_another_order_and_of_another_type_are_the_same() -> None:
         site = agreed.site(other)
         np.testing.assert_array_equal(site.data.X, first.data.X)
         assert list(site.data.labels) == list(first.data.labels)
+
+
+def test_new_rows_become_the_columns_of_the_fit() -> None:
+    """As a site makes them of its own rows, for formulas of every kind; no outcome is needed."""
+    for formula in (
+        "y ~ x * C(kind)",
+        "y ~ log(x) + C(kind):x - 1",
+        "y ~ square(x) + `x`",
+        "y ~ 1",
+    ):
+        columns = {name: of for name, of in GOOD["columns"].items() if name in formula}
+        agreed = manifest.of({**GOOD, "formula": formula, "columns": columns})
+        site = agreed.site(frame())
+        made = agreed.covariates(frame()[["kind", "x"]])
+        assert list(made.columns) == list(site.data.names)
+        expected = np.empty_like(site.data.X)
+        expected[site.data.order] = site.data.X
+        np.testing.assert_array_equal(made.to_numpy(), expected)
+        alone = agreed.covariates(frame().iloc[[3]])  # one row has one level only
+        np.testing.assert_array_equal(alone.to_numpy(), expected[[3]])
+    agreed = manifest.of(GOOD)
+    for changes, words in (
+        ({"kind": ["a", "c"] * 20}, "which the manifest does not know"),
+        ({"x": np.linspace(20, 800, 40)}, "lies between 0 and 120 years"),
+        ({"x": [np.nan, *range(39)]}, "X has missing values in row 0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            agreed.covariates(frame(**changes))
+    with pytest.raises(ValueError, match=r"no column 'x'; it has .*; is 'X' meant\?"):
+        agreed.covariates(frame().rename(columns={"x": "X"}))
 
 
 def test_an_empty_site_and_one_without_a_level_or_an_event() -> None:

@@ -101,8 +101,8 @@ class SiteRefusedError(RuntimeError):
         kinds = ", ".join(type(one).__name__ for one in each_of(question))
         super().__init__(
             f"{quoted(sites)} refused the question {kinds}. Why stands in the log of the site: ask "
-            "its administrator. To go on, agree on other rules, or begin again without the site, "
-            "by its name"
+            "its administrator. The refusal stands as the answer in this run. Once the site has "
+            "other rules, or is left out by its name, begin a new run"
         )
         self.sites = sites
 
@@ -246,23 +246,32 @@ def by_letters(
         }
         answered = carry(number, asked)
         return {
-            name: opened(answered[name], asked[name], keys.get(name, b"")) for name in run.sites
+            name: opened(answered[name], asked[name], keys.get(name, b""), name)
+            for name in run.sites
         }
 
     return exchange
 
 
-def opened(text: str, asked: str, key: bytes) -> Any:
-    """Return the answer in a letter, or None where it was refused.
+def opened(text: str, asked: str, key: bytes, site: str) -> Any:
+    """Return the answer of a site in a letter, or None where it was refused.
 
     Raises
     ------
     LetterError
         If it is no answer to what was asked.
     """
-    letter, answer = letters.read(text, letters.ANSWER, key)
+    try:
+        letter, answer = letters.read(text, letters.ANSWER, key)
+    except letters.SealError as error:
+        raise letters.LetterError(
+            f"{error}; compare the key of {site!r} here with the one at the site"
+        ) from None
+    except letters.LetterError as error:
+        raise letters.LetterError(f"the answer of {site!r} cannot be read: {error}") from None
     if letter["of"] != letters.digest_of(asked):
         raise letters.LetterError(
-            "the letter answers another question; is the gate of an older run still answering?"
+            f"the letter of {site!r} answers another question; is the gate of an older run still "
+            "answering?"
         )
     return answer

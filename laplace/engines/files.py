@@ -181,6 +181,32 @@ def keep_result(folder: Folder, fit: Fit, run: Run) -> None:
     write(folder.path / RESULT, json.dumps(result_of(fit, run), indent=2) + "\n")
 
 
+def fit_of(folder: str | Path, keys: str | Path | None = None) -> Fit:
+    """Return the fit that was made in a folder, from the answers that lie there.
+
+    Parameters
+    ----------
+    folder : path
+        The coordinator's folder.
+    keys : path, optional
+        Folder with SITE.key for each site; none where letters were not sealed.
+
+    Returns
+    -------
+    Fit
+        `laplace.engines.manifest.Manifest.covariates` turns a table into what its `predict` takes.
+
+    Raises
+    ------
+    WaitingError
+        If the fit, or what is asked of it later, needs an answer that is not there.
+    SiteRefusedError, LetterError, ValueError
+        As the fit itself.
+    """
+    place = Folder(folder)
+    return place.fit(keys_of(keys, place.run.sites))
+
+
 def _is_whole(text: str) -> bool:
     try:
         json.loads(text)
@@ -209,7 +235,7 @@ def result_of(fit: Fit, run: Run) -> dict[str, Any]:
     }
 
 
-def keys_of(folder: str | None, sites: Sequence[str]) -> dict[str, bytes]:
+def keys_of(folder: str | Path | None, sites: Sequence[str]) -> dict[str, bytes]:
     """Return the keys in a folder, SITE.key each; empty ones without a folder."""
     if folder is None:
         return {}
@@ -231,9 +257,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Waiting: {waiting}.")
         return 2
     except letters.LetterError as error:
-        print(f"An answer cannot be used: {error}. Delete it, and have it made again.")
+        print(
+            f"An answer cannot be used: {error}. If nothing is wrong here, delete its file in "
+            f"{Path(given.folder) / ANSWERS}, and have it made again."
+        )
         return 1
-    except (SiteRefusedError, ValueError, OSError) as error:
+    except SiteRefusedError as error:
+        print(f"{error}: by --manifest and --sites with --again, or by --without", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
         print(f"{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -288,7 +320,10 @@ def _answer(given: argparse.Namespace) -> int:
                 print(f"{error}; the question waits", file=sys.stderr, flush=True)
             silent = True
         if not given.watch:
-            print(f"{count} questions were answered.")
+            print(
+                f"Letters answered: {count}. A refusal is an answer, too; the log of the gate says "
+                "which they were."
+            )
             return 0
         time.sleep(PAUSE if not silent else 1.0)
 

@@ -458,7 +458,7 @@ def _run(gate: Gate, given: argparse.Namespace) -> int:
         print(gate.preview())
         if given.command == "approve":
             if not (given.yes or _ask_terminal("This is what would be sent.")):
-                print("Not approved.")
+                print("Not approved: that takes a yes at a terminal, or --yes.")
                 return 1
             gate.approve()
             print("Approved, and written down.")

@@ -29,6 +29,10 @@ class LetterError(ValueError):
     """A letter that cannot be read, or does not belong here; the message says why."""
 
 
+class SealError(LetterError):
+    """A letter whose seal is not that of its content and the key."""
+
+
 def question_letter(
     study: str, manifest: str, run: str, number: int, site: str, question: Any, key: bytes
 ) -> str:
@@ -98,7 +102,7 @@ def read(text: str, kind: str, key: bytes) -> tuple[dict[str, Any], Any]:
         if type(letter["number"]) is not int or letter["number"] < 1:
             raise LetterError("the number of the letter has to be a whole number above zero")
         if not hmac.compare_digest(_seal(letter, key).encode(), letter["seal"].encode()):
-            raise LetterError(
+            raise SealError(
                 "the seal is broken: the letter was altered, or sealed with another key"
             )
         content = letter[kind]

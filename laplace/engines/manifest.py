@@ -156,7 +156,56 @@ class Manifest:
         ValueError
             If a column is not there or not as agreed on; the message names the column and the row.
         """
-        absent = [name for name in self.needed if name not in frame.columns]
+        self._check_columns(frame, self.needed)
+        if not len(frame):
+            raise ValueError("the file has no rows, so that this site cannot take part in the fit")
+        return Site.of(self._read(self._agreed(frame, self.needed)))
+
+    def covariates(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns of the fit for new rows, as `laplace.Fit.predict` takes them.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            A table with the columns that the right side of the formula names.
+
+        Returns
+        -------
+        DataFrame of shape (k, p)
+            As the sites made them of their own rows.
+
+        Raises
+        ------
+        ValueError
+            If a column is not there, not as agreed on, or has a missing value.
+        """
+        of_outcome = (self.parsed.outcome, self.parsed.trials)
+        names = [name for name in self.parsed.columns if name not in of_outcome]
+        self._check_columns(frame, names)
+        made = self._design.rows(self._agreed(frame, names), None, 0.0)
+        return made[0]
+
+    @cached_property
+    def _design(self) -> design.Design:
+        """How the formula makes the columns of the fit, which the rows have no part in.
+
+        It is read off made rows, in which every level occurs.
+        """
+        levels = [self.columns.get(name, Column()).levels for name in self.needed]
+        count = max(2, *(len(of) for of in levels))
+        made = {
+            name: [of[k % len(of)] if of else 1.0 for k in range(count)]
+            for name, of in zip(self.needed, levels, strict=True)
+        }
+        ends = [self.columns.get(name, Column()).range for name in self.needed]
+        for name, of in zip(self.needed, ends, strict=True):
+            if of:
+                made[name] = [of[1]] * count
+        return self._read(self._agreed(pd.DataFrame(made), self.needed)).design
+
+    def _check_columns(self, frame: pd.DataFrame, needed: list[str]) -> None:
+        """Refuse a table that lacks a column, and name the nearest that it has."""
+        absent = [name for name in needed if name not in frame.columns]
         if absent:
             lower = {str(name).lower(): str(name) for name in frame.columns}
             near = [get_close_matches(n.lower(), lower, 1) for n in absent]
@@ -165,15 +214,18 @@ class Manifest:
                 f"the file has no column {quoted(absent)}; it has {quoted(list(frame.columns))}"
                 + "".join(hints)
             )
-        if not len(frame):
-            raise ValueError("the file has no rows, so that this site cannot take part in the fit")
-        made = {name: self._column(name, frame[name]) for name in self.needed}
+
+    def _agreed(self, frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+        """Return columns as what was agreed on, with those that the formula computes of them."""
+        made = {name: self._column(name, frame[name]) for name in names}
         for name, (function, column) in self.parsed.computed.items():
             with np.errstate(all="ignore"):
                 made[name] = FUNCTIONS[function](made[column].astype(float))
-        rows = pd.DataFrame(made, index=frame.index)
-        # names of this code are none of the formula's
-        made_of = design.read(
+        return pd.DataFrame(made, index=frame.index)
+
+    def _read(self, rows: pd.DataFrame) -> design.Rows:
+        """Return what the formula makes of rows; names of this code are none of the formula's."""
+        return design.read(
             self.parsed.text,
             rows,
             self.groups,
@@ -184,7 +236,6 @@ class Manifest:
             empty_cells="raise",
             apart=True,
         )
-        return Site.of(made_of)
 
     def _column(self, name: str, values: pd.Series) -> Any:
         """Return a column as what was agreed on."""
@@ -304,7 +355,14 @@ def _column_of(name: str, table: Any, where: str) -> Column:
 def _check_together(manifest: Manifest, where: str) -> None:
     """Check what concerns more than one entry."""
     parsed = manifest.parsed
-    check_names(manifest.columns, manifest.needed, f"columns of {where}")
+    unused = [name for name in manifest.columns if name not in manifest.needed]
+    if unused:
+        close = get_close_matches(unused[0], manifest.needed, 1)
+        raise ValueError(
+            f"columns of {where} has {unused[0]!r}, which is neither in the formula, nor the "
+            f"groups or the offset, which need {quoted(manifest.needed)}"
+            + (f"; is {close[0]!r} meant?" if close else f"; leave [columns.{unused[0]}] out")
+        )
     for name in parsed.categories:
         if not manifest.columns.get(name, Column()).levels:
             raise ValueError(f"C({name}) needs the levels: add [columns.{name}] with levels")

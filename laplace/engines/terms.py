@@ -98,8 +98,9 @@ def _pieces(formula: str) -> list[str]:
         match = PIECE.match(formula, at)
         if match is None:
             raise ValueError(
-                f"formula must be made of columns, 0, 1, + - * : and functions of one column; "
-                f"{formula[at:].strip()[:40]!r} is none of them"
+                f"formula must be made of columns, 0, 1, + - * : and functions of one column, "
+                f"{quoted(sorted(FUNCTIONS))}; in {formula!r:.200} it cannot go on with "
+                f"{formula[at:].strip()[:40]!r}. A power is written as square(x) or cube(x)"
             )
         found.append(match[match.lastindex or 0])
         at = match.end()

@@ -140,7 +140,7 @@ RULES = {
         "a fit takes short steps; a move of 10 leads from certain to impossible",
     ),
     "smallest_tau": Rule(
-        "tau is at least {}",
+        "tau is at least {}, unless the site has the groups that groups_at_zero asks for",
         "near zero the groups no longer share anything, and the answer without random intercepts "
         "holds sums of single groups; see groups_at_zero",
         least=True,
