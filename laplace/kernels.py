@@ -175,11 +175,24 @@ event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call
 def _compiled(*fastmath: str) -> Callable[[_Function], _Function]:
     """Return a decorator that compiles a function when it is first called, and keeps the code.
 
-    Where numba finds no folder that it can write to, every process compiles anew.
+    Where numba finds no folder that it can write to, every process compiles anew. What is called by
+    other kernels alone, whose name begins with an underscore, is not made callable from Python,
+    which would take longer to compile. Where it may reorder its sums, it becomes a part of what
+    calls it: otherwise the process that compiles would call another copy, with other last digits,
+    than one that loads.
     """
 
     def decorator(function: _Function) -> _Function:
-        compiler = njit(nogil=True, error_model="numpy", fastmath=set(fastmath))(function)
+        inner = function.__name__.startswith("_")
+        options: dict[str, Any] = {
+            "nogil": True,
+            "error_model": "numpy",
+            "fastmath": set(fastmath),
+            "no_cfunc_wrapper": True,
+            "no_cpython_wrapper": inner,
+            "forceinline": inner and "reassoc" in fastmath,
+        }
+        compiler = njit(**options)(function)
         if hasattr(compiler, "enable_caching"):  # it has not where NUMBA_DISABLE_JIT is set
             with contextlib.suppress(RuntimeError):
                 compiler.enable_caching()
@@ -197,6 +210,9 @@ LOG2_E = 1.0 / math.log(2.0)
 # log 2 in two parts: the first has so few bits that its products with whole numbers are exact
 LN2_HIGH = 6.93147180369123816490e-01
 LN2_LOW = 1.90821492927058770002e-10
+# With a literal number as an argument, numba would compile a function a second time.
+ZERO: Any = np.int64(0)
+ONE: Any = np.int64(1)
 # Adding 1.5 * 2^52 leaves the nearest whole number in the last bits of a float.
 TO_WHOLE = 1.5 * 2.0**52
 BIAS = 1023 << 52
@@ -545,9 +561,9 @@ def _find_modes(
             if rows > CHUNK:
                 if c == 0:
                     search[SCORE:, 0] = 0.0
-                search[SCORE, 0] += _total(r, 0, size)
-                search[S_2, 0] += _total(b_2, 0, size)
-                search[S_3, 0] += _total(b_3, 0, size)
+                search[SCORE, 0] += _total(r, ZERO, size)
+                search[S_2, 0] += _total(b_2, ZERO, size)
+                search[S_3, 0] += _total(b_3, ZERO, size)
                 for j in range(size):
                     search[TERMS, 0] += abs(r[j])
         for g in range(g_0, g_1):
@@ -870,12 +886,12 @@ def _finish_nodes(
             along_mu,
             tail,
         )
-        _add_square(q, weight_square, D_theta, 1, matrix)
-        _add_pairs(q, mu_theta, along_mu, 1, matrix)
+        _add_square(q, weight_square, D_theta, ONE, matrix)
+        _add_pairs(q, mu_theta, along_mu, ONE, matrix)
     else:
         gradient[p] += 1.0
         tail[2, 0] += along_s * tau
-    _add_pairs(q, sigma_theta, along_sigma, 1, matrix)
+    _add_pairs(q, sigma_theta, along_sigma, ONE, matrix)
     return 0.5 * np.log(2.0) + np.log(sigma)
 
 
@@ -1124,10 +1140,10 @@ def evaluate(
                     _densities(poisson, at_row[:size], part_y, part_trials, log_f, r, b_2)
                     _higher(poisson, at_row[:size], part_trials, b_3, b_4)
                     if rule == LAPLACE:
-                        value += _total(log_f, 0, size)
+                        value += _total(log_f, ZERO, size)
                         _add_score(XT, r, size, p, gradient)
                     if several:
-                        _add_sums(XT, b_2, b_3, b_4, 0, size, p, 0, s, a)
+                        _add_sums(XT, b_2, b_3, b_4, ZERO, size, p, ZERO, s, a)
 
             for t_0 in range(g_0, g_1, batch):
                 t_1 = min(t_0 + batch, g_1)
@@ -1292,14 +1308,14 @@ def evaluate_without(
                 _linear(XT, size, beta, part, eta)
                 part_trials = ones[:size] if len(trials) == 0 else trials[at : at + size]
                 _densities(poisson, eta[:size], y[at : at + size], part_trials, log_f, r, b_2)
-                value += _total(log_f, 0, size)
+                value += _total(log_f, ZERO, size)
                 _add_score(XT, r, size, p, gradient)
                 for j in range(size):
                     w[j] = -b_2[j]
                 _add_cross(XT, w, size, p, left, right, cross)
                 if rows > CHUNK:
-                    scores[0] += _total(r, 0, size)
-                    information[0] += _total(b_2, 0, size)
+                    scores[0] += _total(r, ZERO, size)
+                    information[0] += _total(b_2, ZERO, size)
                 else:
                     for g in range(g_0, g_1):
                         first, end = starts[g] - base, starts[g + 1] - base
@@ -1517,8 +1533,7 @@ def evaluate_each(
         u, information, missing = np.empty(m), np.empty(m), np.zeros(count, np.int64)
         parts = Sums(np.zeros(count), np.zeros((count, q)), np.zeros((count, q, q)))
         modes = Modes(u, information, missing)
-        # the first slab is no literal, for which numba would compile `evaluate` again
-        evaluate(i - i, count, slabs, blocks, rows, betas[i], taus[i], quadrature, modes, parts)
+        evaluate(ZERO, count, slabs, blocks, rows, betas[i], taus[i], quadrature, modes, parts)
         _add_slabs(count, parts, i, sums)
         for slab in range(count):
             lost[i] += missing[slab]
@@ -1545,7 +1560,7 @@ def evaluate_each_without(
         count = len(slabs) - 1
         parts = Sums(np.zeros(count), np.zeros((count, p)), np.zeros((count, p, p)))
         own = np.empty((count, 4))
-        evaluate_without(i - i, count, slabs, blocks, rows, betas[i], parts, own)
+        evaluate_without(ZERO, count, slabs, blocks, rows, betas[i], parts, own)
         _add_slabs(count, parts, i, sums)
         spread[i] = own[0]
         for slab in range(1, count):
@@ -1563,7 +1578,7 @@ def look_through_each(first: int, last: int, together: Together, grams: Any, sum
         slabs, blocks, rows = _rows_of(d, together)
         count = len(slabs) - 1
         parts, totals = np.zeros((count, p, p)), np.zeros((count, p))
-        look_through(d - d, count, slabs, blocks, rows.starts, rows.X, parts, totals)
+        look_through(ZERO, count, slabs, blocks, rows.starts, rows.X, parts, totals)
         for slab in range(count):
             for k in range(p):
                 sums[d, k] += totals[slab, k]

@@ -24,7 +24,6 @@ from laplace.sites import Sites
 from laplace.stack import Stack
 from tests import hard_designs
 from tests.designs import many_groups
-from tests.later import holds_once_compiled
 
 DESIGNS = [
     laplace.simulate.random_intercepts([12] * 15, [-0.3, 0.6], 1.0, seed=seed) for seed in range(4)
@@ -205,16 +204,11 @@ def test_a_result_does_not_depend_on_its_companions() -> None:
     assert [_bits(fit) for fit in twice] == [together[0], together[1], together[0]]
 
 
-def check_workers() -> None:
-    """Assert that two processes find the same bits as one."""
+def test_the_same_bits_for_any_number_of_workers(monkeypatch) -> None:
     bag = [*_regular(6), *DESIGNS, SEPARATED]
     once = [_bits(fit) for fit in laplace.fit_many(bag, errors="return")]
-    batch.MOST_DESIGNS_OF_A_PROCESS = 7
+    monkeypatch.setattr(batch, "MOST_DESIGNS_OF_A_PROCESS", 7)
     assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return", workers=2)] == once
-
-
-def test_the_same_bits_for_any_number_of_workers() -> None:
-    holds_once_compiled("test_batch", "check_workers")
 
 
 def test_the_same_bits_for_any_number_of_parts_and_threads(monkeypatch) -> None:
@@ -511,11 +505,6 @@ def test_steps_are_those_of_newton_also_where_there_is_no_maximum() -> None:
 
 def test_a_stack_has_what_each_likelihood_has() -> None:
     """To the bits, for data sets of one block and of several, and of all families."""
-    holds_once_compiled("test_batch", "check_stack")
-
-
-def check_stack() -> None:
-    """Assert that a stack's values, gradients and Hessians have the bits of each likelihood's."""
     r = np.random.default_rng(4)
     sizes = [(50, 4), (5000, 40), (9000, 2), (60, 60)]
     data = []

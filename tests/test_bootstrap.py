@@ -17,7 +17,6 @@ from laplace import parallel, replicates
 from laplace.bootstrap import Bootstrap
 from laplace.replicates import seeds_of
 from tests.designs import many_groups
-from tests.later import holds_once_compiled
 
 ROWS = laplace.simulate.random_intercepts([15] * 20, [-0.4, 0.7], 0.8, seed=2)
 
@@ -89,7 +88,7 @@ def test_replicates_are_distributed_as_in_a_simulation_of_ones_own() -> None:
         assert stats.ks_2samp(mine[:, k], theirs[:, k]).pvalue > 0.001 / 3
 
 
-def check_replicates(workers: int = 2) -> None:
+def _assert_same_replicates(workers: int) -> None:
     """Assert that replicates are the same, of more of them and in more processes, too."""
     fit = laplace.fit(*ROWS, nodes=1)
     once = fit.bootstrap(40, seed=3)
@@ -102,7 +101,7 @@ def check_replicates(workers: int = 2) -> None:
 
 
 def test_the_same_for_any_number_of_workers() -> None:
-    holds_once_compiled("test_bootstrap", "check_replicates")
+    _assert_same_replicates(workers=2)
 
 
 def test_the_same_for_any_number_of_replicates_and_threads(monkeypatch) -> None:
@@ -111,7 +110,7 @@ def test_the_same_for_any_number_of_replicates_and_threads(monkeypatch) -> None:
     monkeypatch.setattr(replicates, "MOST_REPLICATES", 7)
     monkeypatch.setattr(parallel, "LARGE", 0)
     monkeypatch.setattr(parallel, "threads", lambda: 2)
-    check_replicates(workers=1)
+    _assert_same_replicates(workers=1)
     np.testing.assert_array_equal(fit.bootstrap(40, seed=3).params, once.params)
     assert not np.array_equal(fit.bootstrap(40, seed=4).params, once.params)
     sequence = np.random.SeedSequence(3)

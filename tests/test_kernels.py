@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from designs import relative_error
+from numba import njit
 
 import laplace
 from laplace import derivatives, kernels, plan, quadrature
@@ -153,13 +154,41 @@ def test_slabs_cover_every_group_once() -> None:
             assert np.all((of_block <= kernels.CHUNK) | (np.diff(cut.blocks) == 1))
 
 
+BITS_OF_SOME_FITS = """
+import hashlib, numpy, laplace
+digest = hashlib.sha256()
+for seed in range(3):
+    r = numpy.random.default_rng(seed)
+    groups = numpy.repeat(numpy.arange(9), 20)
+    X = numpy.column_stack([numpy.ones(180), r.normal(size=(180, 3))])
+    y = r.binomial(1, 1 / (1 + numpy.exp(-X[:, 1] - r.normal(size=9)[groups])))
+    one = laplace.fit(y, X, groups, nodes=9)
+    (other,) = laplace.fit_many([(y, X, groups)], nodes=9)
+    for fit in (one, other):
+        digest.update(fit.theta.tobytes() + fit.hessian.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_a_process_that_compiles_finds_the_bits_of_one_that_loads(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore", "-c", BITS_OF_SOME_FITS]
+    first, second = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert any(tmp_path.rglob("*.nbi"))
+    assert first == second
+
+
 def test_elementary_functions_are_exact_to_an_ulp() -> None:
     x = np.concatenate([np.linspace(-708.0, 709.0, 20001), np.linspace(-2.0, 2.0, 20001)])
-    ours = np.array([kernels._exp(value) for value in x])
+    exp, log1p = njit(lambda value: kernels._exp(value)), njit(lambda value: kernels._log1p(value))
+    ours = np.array([exp(value) for value in x])
     np.testing.assert_allclose(ours, np.exp(x), rtol=4.5e-16)
-    assert kernels._exp(-709.0) == 0.0
+    assert exp(-709.0) == 0.0
     e = np.concatenate([np.linspace(0.0, 1.0, 20001), np.logspace(-300, 0, 3001)])
-    ours = np.array([kernels._log1p(value) for value in e])
+    ours = np.array([log1p(value) for value in e])
     np.testing.assert_allclose(ours, np.log1p(e), rtol=4.5e-16)
 
 
