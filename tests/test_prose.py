@@ -154,7 +154,8 @@ FIRST_PAGE = {
         ("05_real_data", "the coefficient `Intercept` is 2.08 standard errors off"),
         ("05_real_data", "treatment × month Laplace    -0.137  -0.274 to -0.001    0.049  -0.007"),
     ],
-    "In groups of six rows, 5 nodes bring every estimate within a hundredth of a standard error "
+    "In groups of six rows with three events in ten, 5 nodes bring every estimate within a "
+    "hundredth of a standard error "
     "at $\\tau = 0.5$, 15 at $\\tau = 2$, and 25 to 51 at $\\tau = 4$": [
         ("04_quadrature", "are 5 at τ = 0.5, 15 at τ = 2, 25 to 51 at τ = 4."),
     ],
