@@ -104,6 +104,20 @@ def test_page_fits_a_phone_in_the_dark(site, visit, name):
     assert seen.problems == []
 
 
+def test_a_figure_that_is_drawn_smaller_opens_by_itself(site, visit):
+    page = f"{site}notebooks/06_monte_carlo.html"
+    wide = visit(page).page
+    assert wide.locator("article figure img").count() == 6
+    assert wide.locator("article figure a img").count() == 0
+    seen = visit(page, viewport=PHONE)
+    links = seen.page.locator("article figure a:has(img)")
+    assert links.count() == 6
+    with seen.page.expect_navigation():
+        links.first.click()
+    assert seen.page.url.endswith(".svg")
+    assert seen.problems == []
+
+
 def test_a_chapter_on_paper_is_short_and_has_no_folded_code(site, visit):
     seen = visit(f"{site}notebooks/05_real_data.html")
     seen.page.emulate_media(media="print")
