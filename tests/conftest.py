@@ -20,6 +20,29 @@ from reading import DESKTOP, HTML, ROOT, Visit
 
 from book.pdf import BROWSERS, FLAGS, PDF, find_browser
 
+# Fits by all kernels, with each type of X that these are compiled for.
+EVERY_KERNEL = """
+import numpy as np, laplace
+r = np.random.default_rng(0)
+groups = np.repeat(np.arange(9), 20)
+for kind in (np.float64, np.float32):
+    X = np.column_stack([np.ones(180), r.normal(size=180)]).astype(kind)
+    y = r.binomial(1, 1 / (1 + np.exp(-X[:, 1] - r.normal(size=9)[groups])))
+    laplace.fit(y, X, groups)
+    laplace.fit_many([(y, X, groups)] * 2)
+"""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have one process compile, before several run tests.
+
+    Two that compile a kernel at the same time may find other last digits.
+    """
+    several = getattr(session.config.option, "numprocesses", None)
+    if several and not hasattr(session.config, "workerinput"):
+        command = [sys.executable, "-W", "ignore", "-c", EVERY_KERNEL]
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+
 
 def make(target: str) -> subprocess.CompletedProcess[str]:
     """Call make with the packages that the tests run on; only one process at a time builds."""
