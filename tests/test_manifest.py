@@ -172,6 +172,28 @@ def test_new_rows_become_the_columns_of_the_fit() -> None:
         agreed.covariates(frame().rename(columns={"x": "X"}))
 
 
+def test_new_rows_need_the_covariates_alone_whatever_the_outcome() -> None:
+    """Trials that are a covariate, too; ranges of outcomes; outcomes and offsets of every kind."""
+    n = np.tile([4.0, 9.0], 20)
+    counts = frame(k=np.tile([1, 2, 3, 0], 10), n=n, z=0.5)
+    for changes, names in (
+        ({"formula": "k / n ~ x + log(n)", "family": "binomial"}, ["x", "n"]),
+        ({"formula": "k ~ x", "family": "poisson", "offset": "z"}, ["x"]),
+        ({"formula": "kind ~ x"}, ["x"]),
+    ):
+        ranges = {"k": {"range": [0, 50]}, "n": {"range": [1, 20]}, **GOOD["columns"]}
+        columns = {c: of for c, of in ranges.items() if c in changes["formula"].split()}
+        if changes["formula"].startswith("kind"):
+            columns["kind"] = GOOD["columns"]["kind"]
+        agreed = manifest.of({**GOOD, "columns": columns, **changes})
+        site = agreed.site(counts)
+        made = agreed.covariates(counts[names])
+        expected = np.empty_like(site.data.X)
+        expected[site.data.order] = site.data.X
+        assert list(made.columns) == list(site.data.names)
+        np.testing.assert_array_equal(made.to_numpy(), expected)
+
+
 def test_an_empty_site_and_one_without_a_level_or_an_event() -> None:
     agreed = manifest.of(GOOD)
     with pytest.raises(ValueError, match=r"no rows, so that this site cannot take part"):

@@ -179,8 +179,7 @@ class Manifest:
         ValueError
             If a column is not there, not as agreed on, or has a missing value.
         """
-        of_outcome = (self.parsed.outcome, self.parsed.trials)
-        names = [name for name in self.parsed.columns if name not in of_outcome]
+        names = list(self.parsed.covariates)
         self._check_columns(frame, names)
         made = self._design.rows(self._agreed(frame, names), None, 0.0)
         return made[0]
@@ -189,19 +188,14 @@ class Manifest:
     def _design(self) -> design.Design:
         """How the formula makes the columns of the fit, which the rows have no part in.
 
-        It is read off made rows, in which every level occurs.
+        It is read off a made row: the levels of a category are those agreed on, and of numbers it
+        only matters that they are some.
         """
-        levels = [self.columns.get(name, Column()).levels for name in self.needed]
-        count = max(2, *(len(of) for of in levels))
-        made = {
-            name: [of[k % len(of)] if of else 1.0 for k in range(count)]
-            for name, of in zip(self.needed, levels, strict=True)
-        }
-        ends = [self.columns.get(name, Column()).range for name in self.needed]
-        for name, of in zip(self.needed, ends, strict=True):
-            if of:
-                made[name] = [of[1]] * count
-        return self._read(self._agreed(pd.DataFrame(made), self.needed)).design
+        made: dict[str, Any] = {name: [1.0] for name in (*self.needed, *self.parsed.computed)}
+        for name, column in self.columns.items():
+            if column.levels:
+                made[name] = pd.Categorical(column.levels[:1], categories=list(column.levels))
+        return self._read(pd.DataFrame(made)).design
 
     def _check_columns(self, frame: pd.DataFrame, needed: list[str]) -> None:
         """Refuse a table that lacks a column, and name the nearest that it has."""

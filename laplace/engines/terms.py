@@ -48,6 +48,8 @@ class Formula:
         Columns to be computed: a name, and the function and the column that it is made of.
     columns : tuple of str
         All columns that have to be there.
+    covariates : tuple of str
+        Those that the right side is made of.
     categories : tuple of str
         Those that were written as ``C(column)``.
     """
@@ -57,6 +59,7 @@ class Formula:
     right: str
     computed: dict[str, tuple[str, str]]
     columns: tuple[str, ...]
+    covariates: tuple[str, ...]
     categories: tuple[str, ...]
 
     @property
@@ -88,7 +91,10 @@ def parse(formula: Any) -> Formula:
     outcome, trials = left[0].strip("`"), left[2].strip("`") if len(left) == 3 else ""
     written, computed, used, categories = _right(right, formula)
     columns = dict.fromkeys([outcome, *([trials] if trials else []), *used])
-    return Formula(outcome, trials, " ".join(written), computed, tuple(columns), tuple(categories))
+    right_side = " ".join(written)
+    return Formula(
+        outcome, trials, right_side, computed, tuple(columns), tuple(used), tuple(categories)
+    )
 
 
 def _pieces(formula: str) -> list[str]:
