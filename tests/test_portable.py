@@ -149,3 +149,12 @@ def test_every_file_of_tests_and_every_notebook_is_run_or_named():
         assert str(path) in portable.command(only_notebooks=True)
     for name in names - portable.WITHOUT_NUMBERS:
         assert str(portable.TESTS / f"{name}.py") in whole
+
+
+def test_a_process_computes_before_it_tells_its_facts(monkeypatch, capsys):
+    """A kernel whose instructions the processor lacks ends it there, and so is not chosen."""
+    told = []
+    monkeypatch.setattr(portable, "compute", lambda: told.append(capsys.readouterr().out))
+    assert portable.main(["--facts"]) == 0
+    assert told == [""]
+    assert capsys.readouterr().out.startswith("{")
