@@ -54,9 +54,9 @@ from laplace.contribution import Contribution
 from laplace.fit import ApproximationWarning, ConvergenceWarning, fit, fit_sites
 from laplace.formula import fit_formula
 from laplace.grouped import GroupedData
+from laplace.inference.ratio import LikelihoodRatioTest
 from laplace.likelihood import loglik
 from laplace.newton import maximise
-from laplace.ratio import LikelihoodRatioTest
 from laplace.result import Fit
 from laplace.separation import SeparationError
 from laplace.site import Site

@@ -15,16 +15,16 @@ import numpy as np
 from laplace.arguments import flag, shown
 from laplace.basis import orthogonal_each
 from laplace.bootstrap import bootstrap, simulated_test
-from laplace.convoy import Convoy, may_join
 from laplace.fit import ApproximationWarning, ConvergenceWarning, Options, checked, fit
-from laplace.intake import TakenIn, is_plain, take_in
+from laplace.many.convoy import Convoy, may_join
+from laplace.many.intake import TakenIn, is_plain, take_in
+from laplace.many.stack import Stack
 from laplace.objective import Problem, problem_of
 from laplace.parallel import check_workers, each_part, progress_bar
 from laplace.questions import AskAt, AskCensus
 from laplace.result import Fit
 from laplace.site import Site
 from laplace.sites import Sites
-from laplace.stack import Stack
 from laplace.verdict import reference_nodes
 
 # What a design may refuse, and what `errors="return"` returns.

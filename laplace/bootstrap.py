@@ -41,12 +41,19 @@ from typing import Any
 import numpy as np
 
 from laplace.arguments import Array, confidence, shown, whole_number
+from laplace.inference.ratio import (
+    LOWER,
+    LikelihoodRatioTest,
+    Model,
+    Simulation,
+    nested,
+    without_intercepts,
+)
+from laplace.inference.summary import digits
 from laplace.later import pd, special
 from laplace.parallel import check_workers, each_part
-from laplace.ratio import LOWER, LikelihoodRatioTest, Model, Simulation, nested, without_intercepts
 from laplace.replicates import Estimates, Source, Target, fit_replicates, parts_of, seeds_of
 from laplace.result import Fit
-from laplace.summary import digits
 
 METHODS = ("percentile", "bias-corrected")
 # Why a statistic of a test is missing, where both models were fitted.

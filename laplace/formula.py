@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from laplace.design import read
 from laplace.fit import AUTO, checked, fit_rows
-from laplace.frames import calling
+from laplace.reading.design import read
+from laplace.reading.frames import calling
 from laplace.result import Fit
 from laplace.site import Site
 from laplace.sites import Sites

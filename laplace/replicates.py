@@ -15,15 +15,15 @@ import numpy as np
 
 from laplace.answers import Census
 from laplace.arguments import Array, whole_number
-from laplace.convoy import Convoy, may_join
 from laplace.fit import Options, fit_quietly
 from laplace.grouped import GroupedData
+from laplace.inference.residuals import drawn_outcomes
+from laplace.many.convoy import Convoy, may_join
+from laplace.many.stack import Stack
 from laplace.objective import Problem
-from laplace.residuals import drawn_outcomes
 from laplace.separation import SeparationError
 from laplace.site import Site
 from laplace.sites import Sites
-from laplace.stack import Stack
 from laplace.verdict import reference_nodes
 
 # Replicates are fitted up to so many at a time, and up to so many outcomes.

@@ -12,20 +12,26 @@ import numpy as np
 from laplace.arguments import Array, confidence, shown
 from laplace.contribution import Contribution
 from laplace.criterion import judge_restricted
-from laplace.degrees import quantile
-from laplace.described import Described
 from laplace.estimate import Estimate
+from laplace.inference.degrees import quantile
+from laplace.inference.described import Described
+from laplace.inference.ratio import (
+    LikelihoodRatioTest,
+    Model,
+    against_zero,
+    check_testable,
+    compare,
+)
+from laplace.inference.summary import digits
 from laplace.later import pd
 from laplace.local import LocalSearch
 from laplace.newton import Step
 from laplace.nodes import check_nodes
 from laplace.objective import Objective
 from laplace.profile import Peak, Piece, profile_intervals
-from laplace.ratio import LikelihoodRatioTest, Model, against_zero, check_testable, compare
 from laplace.restricted import RestrictedResult
 from laplace.search import Result
 from laplace.strategy import STRATEGY
-from laplace.summary import digits
 from laplace.verdict import FurtherMaximum, Verdict, judge
 
 

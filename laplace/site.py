@@ -23,14 +23,14 @@ from laplace.answers import (
 )
 from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution
-from laplace.design import Design, Rows, read
 from laplace.directions import SOLVER_TOLERANCE, separating
 from laplace.families import Bernoulli
-from laplace.frames import calling
 from laplace.grouped import ROWS_AT_A_TIME, GroupedData
 from laplace.later import linalg, pd
 from laplace.likelihood import Likelihood, without_random_intercepts
 from laplace.questions import ALL, Question, View
+from laplace.reading.design import Design, Rows, read
+from laplace.reading.frames import calling
 
 # A digest has so many bytes: two of a million different ones are the same with probability 3e-8.
 DIGEST_BYTES = 8

@@ -14,14 +14,15 @@ import pandas as pd
 import pytest
 
 import laplace
-from laplace import batch, intake, matrices, parallel
+from laplace import batch, matrices, parallel
 from laplace.contribution import Stacked
-from laplace.convoy import Convoy
-from laplace.lockstep import GIVEN_UP, MAXIMUM, TOO_LONG, maximise_each, newton_steps
+from laplace.many import intake
+from laplace.many.convoy import Convoy
+from laplace.many.lockstep import GIVEN_UP, MAXIMUM, TOO_LONG, maximise_each, newton_steps
+from laplace.many.stack import Stack
 from laplace.newton import maximise, newton_step
 from laplace.site import Site
 from laplace.sites import Sites
-from laplace.stack import Stack
 from tests import hard_designs
 from tests.designs import many_groups
 
@@ -564,7 +565,7 @@ def test_the_convoy_says_which_have_left() -> None:
         place = Sites([site])
         problems.append(laplace.objective.problem_of(place, place.census(), None, None, None))
         sites.append(site.data)
-    assert [laplace.convoy.may_join(problem) for problem in problems] == [True, False]
+    assert [laplace.many.convoy.may_join(problem) for problem in problems] == [True, False]
     fine, left = Convoy(problems, Stack.of(sites)).run((1,))
     assert fine is not None
     assert left is None

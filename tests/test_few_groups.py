@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import laplace
-from laplace.few_groups import COVERED, FEW, WIDTH, words
+from laplace.inference.few_groups import COVERED, FEW, WIDTH, words
 
 REFERENCE = Path(__file__).parent / "reference"
 sys.path.insert(0, str(REFERENCE))

@@ -430,7 +430,7 @@ def test_compare_refuses() -> None:
 
 
 def test_a_larger_model_below_the_smaller_is_not_at_its_maximum() -> None:
-    from laplace.ratio import likelihood_ratio
+    from laplace.inference.ratio import likelihood_ratio
 
     with pytest.raises(ValueError, match=r"below that of the smaller, -10\.000000: it is not at"):
         likelihood_ratio(("a", 1, -10.0), ("b", 2, -10.1), mixture=False, nodes=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from laplace.parse import FormulaText, parse, with_quoted_names
+from laplace.reading.parse import FormulaText, parse, with_quoted_names
 
 
 @pytest.mark.parametrize(

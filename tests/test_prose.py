@@ -20,7 +20,8 @@ from compendium import datasets, published, reexamined, simulate, validation
 from compendium.plots_answer import STEPS
 from compendium.study import SCENARIOS, Study, designs, load
 from compendium.study.scenarios import GROUPS, PERCENT
-from laplace import derivatives, few_groups, quadrature
+from laplace import derivatives, quadrature
+from laplace.inference import few_groups
 from laplace.penalties import negative_huber
 from laplace.strategy import STRATEGY
 

@@ -22,50 +22,23 @@ FLOORS = {
     "mathematics": ["families", "nodes"],
     "textbook": ["derivatives", "quadrature"],
     "seam": ["answers", "questions", "starts", "together", "messages", "sites"],
-    "engine": [
-        *("kernels", "plan", "grouped", "likelihood"),
-        *(
-            "parse",
-            "frames",
-            "outcomes",
-            "cells",
-            "terms",
-            "labels",
-            "remembered",
-            "design",
-            "directions",
-            "site",
-            "stack",
-            "intake",
-        ),
+    "reading": [
+        *("reading.parse", "reading.frames", "reading.outcomes", "reading.cells"),
+        *("reading.terms", "reading.labels", "reading.remembered", "reading.design"),
     ],
+    "engine": ["kernels", "plan", "grouped", "likelihood", "directions", "site"],
     "fit": [
-        *("newton", "lockstep", "basis", "penalties", "objective", "separation", "strategy"),
-        *(
-            "places",
-            "local",
-            "estimate",
-            "verdict",
-            "search",
-            "finds",
-            "local_many",
-            "walks",
-            "convoy",
-            "profile",
-            "criterion",
-            "restricted",
-            "degrees",
-            "few_groups",
-            "parameters",
-            "ratio",
-            "summary",
-            "prediction",
-            "wald",
-            "residuals",
-            "uses",
-            "described",
-            "result",
-        ),
+        *("newton", "basis", "penalties", "objective", "separation", "strategy", "places"),
+        *("local", "estimate", "verdict", "search", "profile", "criterion", "restricted"),
+    ],
+    "inference": [
+        *("inference.degrees", "inference.few_groups", "inference.parameters"),
+        *("inference.ratio", "inference.summary", "inference.prediction", "inference.wald"),
+        *("inference.residuals", "inference.uses", "inference.described", "result"),
+    ],
+    "many": [
+        *("many.stack", "many.intake", "many.lockstep", "many.finds"),
+        *("many.local_searches", "many.walks", "many.convoy"),
     ],
     "doors": ["fit", "formula", "simulate", "parallel", "replicates", "bootstrap", "batch"],
 }
@@ -76,15 +49,20 @@ ENGINES = [
     *("asking", "files", "replay", "recipes", "dask", "flower"),
 ]
 ROOMS = [room for floor in FLOORS.values() for room in floor]
+# Folders of rooms, each with one purpose.
+FOLDERS = ["reading", "inference", "many"]
 # Floors that a floor may import from, besides itself.
 ALLOWED = {
     "base": set(),
     "mathematics": {"base"},
     "textbook": {"base", "mathematics"},
     "seam": {"base"},
-    "engine": {"base", "mathematics", "seam"},
+    "reading": {"base", "mathematics"},
+    "engine": {"base", "mathematics", "seam", "reading"},
     "fit": {"base", "mathematics", "seam"},
-    "doors": {"base", "mathematics", "seam", "engine", "fit"},
+    "inference": {"base", "mathematics", "seam", "fit"},
+    "many": {"base", "mathematics", "seam", "engine", "fit"},
+    "doors": {"base", "mathematics", "seam", "reading", "engine", "fit", "inference", "many"},
 }
 # Rooms that know of no data, of no place, and of no question.
 KNOW_NO_DATA = {"contribution": {"arguments"}, "newton": {"later", "arguments", "contribution"}}
@@ -111,14 +89,29 @@ def modules(path: Path) -> list[list[str]]:
     return found
 
 
+def file_of(room: str) -> Path:
+    return PACKAGE / f"{room.replace('.', '/')}.py"
+
+
 def imported(room: str) -> set[str]:
     """Return the rooms that a room imports."""
-    names = {module[0] for module in modules(PACKAGE / f"{room}.py")}
+    found = modules(file_of(room))
+    names = {".".join(module[:2]) if module[0] in FOLDERS else module[0] for module in found}
     return names & {*ROOMS, "engines"}
 
 
 def test_every_room_has_its_floor() -> None:
-    assert sorted(path.stem for path in PACKAGE.glob("*.py")) == sorted([*ROOMS, "__init__"])
+    found = [path.stem for path in PACKAGE.glob("*.py")]
+    for folder in FOLDERS:
+        found += [f"{folder}.{path.stem}" for path in (PACKAGE / folder).glob("*.py")]
+    beginnings = ["__init__", *(f"{folder}.__init__" for folder in FOLDERS)]
+    assert sorted(found) == sorted([*ROOMS, *beginnings])
+
+
+def test_every_folder_has_its_rooms() -> None:
+    """A folder that nobody named here would hide its rooms from the tests of this file."""
+    found = {path.parent.name for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE}
+    assert found == {*FOLDERS, "engines"}
 
 
 @pytest.mark.parametrize("room", ENGINES)
@@ -157,11 +150,13 @@ def test_the_reader_of_imports_sees_all_kinds(tmp_path: Path, monkeypatch) -> No
     (tmp_path / "search.py").write_text(
         "from typing import TYPE_CHECKING\nimport laplace.plan\nfrom laplace import grouped\n"
         "if TYPE_CHECKING:\n    from laplace.kernels import evaluate\n"
-        "def f():\n    from laplace.likelihood import Likelihood\n",
+        "def f():\n    from laplace.likelihood import Likelihood\n"
+        "from laplace.many.stack import Stack\nfrom laplace.reading import parse\n",
         encoding="utf-8",
     )
     monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
-    assert imported("search") == {"plan", "grouped", "kernels", "likelihood"}
+    near = {"plan", "grouped", "kernels", "likelihood"}
+    assert imported("search") == {*near, "many.stack", "reading.parse"}
 
 
 def test_rooms_are_small() -> None:
@@ -217,7 +212,9 @@ def test_the_wheel_holds_the_method_and_nothing_else(tmp_path: Path) -> None:
     (wheel,) = build.build(directory=str(tmp_path), versions=["standard"])
     names = zipfile.ZipFile(wheel).namelist()
     of_package = {name for name in names if ".dist-info/" not in name}
-    rooms = [*ROOMS, "__init__", *(f"engines/{room}" for room in [*ENGINES, "__init__"])]
+    rooms = [*(room.replace(".", "/") for room in ROOMS), "__init__"]
+    rooms += [f"{folder}/__init__" for folder in [*FOLDERS, "engines"]]
+    rooms += [f"engines/{room}" for room in ENGINES]
     assert of_package == {f"laplace/{room}.py" for room in rooms} | {"laplace/py.typed"}
     assert Path(wheel).stat().st_size < 400_000
     metadata = zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith("/METADATA")))

@@ -23,7 +23,6 @@ from typing import Any, NoReturn
 from laplace.answers import Census
 from laplace.arguments import quoted
 from laplace.contribution import Contribution
-from laplace.design import named_columns
 from laplace.engines.recipes import (
     Arrays,
     Formula,
@@ -51,6 +50,7 @@ from laplace.questions import (
     AskWithout,
     View,
 )
+from laplace.reading.design import named_columns
 from laplace.result import Fit
 from laplace.sites import Sites, check_agreement
 

@@ -35,13 +35,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from laplace import design
 from laplace.arguments import and_more, quoted
 from laplace.engines.entries import check_names, table_of, texts
 from laplace.engines.terms import FUNCTIONS, Formula, parse
 from laplace.engines.thresholds import checked_rules
 from laplace.families import Bernoulli, Binomial, Poisson
 from laplace.nodes import MAX_NODES
+from laplace.reading import design
 from laplace.site import Site
 from laplace.strategy import STRATEGY
 from laplace.verdict import reference_nodes

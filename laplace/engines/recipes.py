@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from laplace import design
 from laplace.arguments import quoted
 from laplace.questions import ALL, Question
+from laplace.reading import design
 from laplace.site import Site
 
 

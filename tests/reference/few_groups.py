@@ -1,4 +1,4 @@
-"""How often intervals of few groups hold the truth: the evidence of `laplace.few_groups`.
+"""How often intervals of few groups hold the truth: the evidence of `laplace.inference.few_groups`.
 
 Run from the root of the repository:  python tests/reference/few_groups.py       (about ten minutes)
 Writes  tests/reference/few_groups.csv    (the same each time, but for last digits of estimates)

@@ -9,9 +9,9 @@ import numpy as np
 
 from laplace.arguments import as_labels, check_mask, common_index
 from laplace.families import NAMES
-from laplace.frames import check_columns
 from laplace.later import pd
-from laplace.parse import FormulaText
+from laplace.reading.frames import check_columns
+from laplace.reading.parse import FormulaText
 
 
 def keys_of(text: FormulaText, groups: Any, data: pd.DataFrame) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from laplace.arguments import quoted, shown
-from laplace.frames import Columns
 from laplace.later import pd
-from laplace.parse import FormulaText, without_backticks
+from laplace.reading.frames import Columns
+from laplace.reading.parse import FormulaText, without_backticks
 from laplace.tables import plain
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from laplace.answers import Census
 from laplace.arguments import Array
 from laplace.contribution import Contribution
-from laplace.degrees import degrees_of_freedom, pvalue
 from laplace.estimate import Estimate
+from laplace.inference.degrees import degrees_of_freedom, pvalue
 from laplace.later import pd, special
 from laplace.objective import Problem
 from laplace.penalties import Penalty
@@ -174,8 +174,8 @@ class Parameters:
         """Degrees of freedom of the t distribution of each coefficient, with ``reml=True``.
 
         They are m - q for the q columns that are constant within groups, of m groups, and n - m -
-        (p - q) for the others: see `laplace.degrees`. NaN where none are left; infinite without
-        `reml`, where the distribution is the normal one.
+        (p - q) for the others: see `laplace.inference.degrees`. NaN where none are left; infinite
+        without `reml`, where the distribution is the normal one.
         """
         values = np.full(self._census.p, np.inf)
         if self._restricted is not None:

@@ -12,10 +12,10 @@ import numpy as np
 
 from laplace.arguments import Array
 from laplace.contribution import Stacked
-from laplace.finds import Finds, Mask, Which
 from laplace.local import Stage
-from laplace.local_many import LocalSearches
-from laplace.lockstep import MAXIMUM, TOO_LONG, maximise_each
+from laplace.many.finds import Finds, Mask, Which
+from laplace.many.local_searches import LocalSearches
+from laplace.many.lockstep import MAXIMUM, TOO_LONG, maximise_each
 from laplace.search import (
     LARGEST_COEFFICIENT,
     SAME_LOG_TAU,

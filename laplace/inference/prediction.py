@@ -36,8 +36,8 @@ from laplace.arguments import (
     row_labels,
     shown,
 )
-from laplace.degrees import quantile
 from laplace.families import Family
+from laplace.inference.degrees import quantile
 from laplace.later import pd
 from laplace.objective import Problem
 from laplace.tables import as_frame

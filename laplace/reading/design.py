@@ -26,9 +26,10 @@ from laplace.arguments import (
     quoted,
     shown,
 )
-from laplace.cells import Cells, column_of, empty_cells_of, left_out, levels_of
 from laplace.families import Bernoulli, Binomial
-from laplace.frames import (
+from laplace.later import pd
+from laplace.reading.cells import Cells, column_of, empty_cells_of, left_out, levels_of
+from laplace.reading.frames import (
     NOBODY,
     Caller,
     Columns,
@@ -40,17 +41,16 @@ from laplace.frames import (
     names_in,
     with_levels_that_occur,
 )
-from laplace.labels import as_rows, columns_of_groups, keys_of, labels_of
-from laplace.later import pd
-from laplace.outcomes import needs_trials, outcomes
-from laplace.parse import (
+from laplace.reading.labels import as_rows, columns_of_groups, keys_of, labels_of
+from laplace.reading.outcomes import needs_trials, outcomes
+from laplace.reading.parse import (
     parse,
     with_quoted_names,
     without_backticks,
 )
-from laplace.remembered import not_remembered
+from laplace.reading.remembered import not_remembered
+from laplace.reading.terms import expressions, lookups
 from laplace.tables import as_frame, has_missing, is_number, plain, with_plain_columns
-from laplace.terms import expressions, lookups
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from laplace.frames import Caller, Columns, parsed
 from laplace.later import pd
+from laplace.reading.frames import Caller, Columns, parsed
+from laplace.reading.terms import factors
 from laplace.tables import is_number
-from laplace.terms import factors
 
 # Functions that work row by row.
 BY_ROW = frozenset(["I", "log", "log10", "log2", "exp", "exp10", "exp2"])

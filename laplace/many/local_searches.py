@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from laplace.arguments import Array
 from laplace.contribution import Stacked
 from laplace.families import typical_of_means
-from laplace.finds import Finds, Which, maximum_of, one_of
 from laplace.local import MAX_STEP_LOG_TAU, NEGLIGIBLE_VARIANCE, TAU_LIMIT, Plain, Stage
-from laplace.lockstep import MAXIMUM, Ends, maximise_each
+from laplace.many.finds import Finds, Which, maximum_of, one_of
+from laplace.many.lockstep import MAXIMUM, Ends, maximise_each
 from laplace.matrices import bordered, dot, solved, times
 from laplace.newton import DECREMENT_TOLERANCE
 from laplace.objective import Problem

@@ -11,7 +11,7 @@ from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution, Stacked
 from laplace.estimate import Estimate
 from laplace.local import Found, Stage
-from laplace.lockstep import Ends
+from laplace.many.lockstep import Ends
 from laplace.newton import Ending, Maximum
 from laplace.objective import Problem
 from laplace.search import Candidate

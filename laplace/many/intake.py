@@ -18,10 +18,10 @@ from laplace.arguments import column_names, same_in_rows
 from laplace.families import BERNOULLI, Bernoulli, read_only
 from laplace.grouped import LARGEST_SQUARES, LEAST_SQUARE, Columns, GroupedData
 from laplace.later import pd
+from laplace.many.stack import Stack
 from laplace.matrices import diagonals
 from laplace.plan import Plan, compiled
 from laplace.site import Site
-from laplace.stack import Stack
 
 
 @dataclass(frozen=True, eq=False)

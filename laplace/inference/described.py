@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from laplace.degrees import describe
 from laplace.families import title
-from laplace.few_groups import words
+from laplace.inference.degrees import describe
+from laplace.inference.few_groups import words
+from laplace.inference.ratio import LikelihoodRatioTest
+from laplace.inference.summary import Summary, digits
+from laplace.inference.uses import Uses
 from laplace.later import pd
-from laplace.ratio import LikelihoodRatioTest
-from laplace.summary import Summary, digits
-from laplace.uses import Uses
 from laplace.verdict import FurtherMaximum, Verdict
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from laplace.arguments import Array
 from laplace.families import Poisson
+from laplace.inference.parameters import Parameters
+from laplace.inference.prediction import Prediction, Rows, asked_of, predicted, prediction
+from laplace.inference.residuals import check_kind, residuals, simulated
+from laplace.inference.wald import WaldTest, wald_test, wald_test_terms
 from laplace.later import pd
-from laplace.parameters import Parameters
-from laplace.prediction import Prediction, Rows, asked_of, predicted, prediction
-from laplace.residuals import check_kind, residuals, simulated
-from laplace.wald import WaldTest, wald_test, wald_test_terms
 
 
 class Uses(Parameters):

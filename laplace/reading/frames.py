@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from laplace.arguments import RowNames, and_more, listed, plain_words, quoted, shown
 from laplace.later import pd
-from laplace.parse import without_backticks
+from laplace.reading.parse import without_backticks
 
 # A column of text with more levels than this, or than half of the rows, is taken for a name.
 MOST_LEVELS = 1000

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from laplace.arguments import Array
 from laplace.contribution import Stacked
-from laplace.finds import Finds, Judged, Mask, Which
 from laplace.local import Stage
-from laplace.local_many import Asked, LocalSearches
-from laplace.lockstep import newton_steps
+from laplace.many.finds import Finds, Judged, Mask, Which
+from laplace.many.local_searches import Asked, LocalSearches
+from laplace.many.lockstep import newton_steps
+from laplace.many.walks import Walks
 from laplace.matrices import diagonals, dot, solved, times
 from laplace.objective import Problem, all_the_same
 from laplace.search import (
@@ -33,7 +34,6 @@ from laplace.search import (
 )
 from laplace.strategy import STRATEGY, Strategy
 from laplace.verdict import SPACING_LIMIT, FurtherMaximum, reference_nodes, spacing
-from laplace.walks import Walks
 
 
 def may_join(problem: Problem) -> bool:
