@@ -20,7 +20,7 @@ from laplace.many.convoy import Convoy, may_join
 from laplace.many.intake import TakenIn, is_plain, take_in
 from laplace.many.stack import Stack
 from laplace.objective import Problem, problem_of
-from laplace.parallel import check_workers, each_part, progress_bar
+from laplace.parallel import are_large, check_workers, each_part, progress_bar
 from laplace.questions import AskAt, AskCensus
 from laplace.result import Fit
 from laplace.site import Site
@@ -62,8 +62,9 @@ def fit_many(
         arguments of `fit`.
     workers : int
         Processes to share the work between; -1 is one a core. More than one needs joblib, takes a
-        second or two to start, and is worth it from some thousands of fits on; a single process
-        uses several threads for what is compiled.
+        second or two to start, and is worth it from some thousands of fits on. Data sets of
+        thousands of numbers each stay in this process whatever is given: its threads share them,
+        and rows that travelled to others and back would take longer than their fits.
     errors : {"raise", "return"}
         What to do with data that `fit` refuses, as those that are separated: raise the error of the
         first; or put the error in the list, in the place of the fit, whatever its type.
@@ -105,12 +106,13 @@ def fit_many(
         most = MOST_DESIGNS if processes == 1 else MOST_DESIGNS_OF_A_PROCESS
         parts = _parts(designs, most)
         first = list(itertools.islice(parts, 1))
+        numbers = max((_numbers(part) / len(part) for part in first), default=0.0)
         each = each_part(
             fit_part,
             itertools.chain(first, parts),
-            processes,
+            1 if are_large(numbers) else processes,
             options,
-            numbers=max((_numbers(part) / len(part) for part in first), default=0.0),
+            numbers=numbers,
         )
         for part in each:
             if errors == "raise":

@@ -25,6 +25,11 @@ def check_workers(workers: Any) -> int:
     return workers
 
 
+def are_large(numbers: float) -> bool:
+    """Say whether threads share data sets with so many numbers in X well."""
+    return numbers >= LARGE
+
+
 def each_part(
     work: Callable[..., Any],
     parts: Iterable[Any],
@@ -56,7 +61,7 @@ def each_part(
         If joblib is needed and not installed.
     """
     if workers == 1:
-        count = threads() if numbers >= LARGE else 1
+        count = threads() if are_large(numbers) else 1
         yield from _in_threads(work, iter(parts), count, *arguments)
         return
     try:

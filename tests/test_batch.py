@@ -212,6 +212,18 @@ def test_the_same_bits_for_any_number_of_workers(monkeypatch) -> None:
     assert [_bits(fit) for fit in laplace.fit_many(bag, errors="return", workers=2)] == once
 
 
+def test_large_data_sets_stay_in_this_process(monkeypatch) -> None:
+    """Threads share them: rows that travel to other processes take longer than their fits."""
+    large = [
+        laplace.simulate.random_intercepts([500] * 2, [-0.5] * 10, 1.0, seed=s) for s in (1, 2)
+    ]
+    once = [_bits(fit) for fit in laplace.fit_many(large, nodes=1)]
+    monkeypatch.setitem(sys.modules, "joblib", None)  # without it, no process can be started
+    assert [_bits(fit) for fit in laplace.fit_many(large, nodes=1, workers=2)] == once
+    with pytest.raises(ImportError, match="workers=2 needs joblib"):
+        laplace.fit_many(DESIGNS, nodes=1, workers=2)
+
+
 def test_the_same_bits_for_any_number_of_parts_and_threads(monkeypatch) -> None:
     bag = [*_regular(6), *DESIGNS, SEPARATED]
     once = [_bits(fit) for fit in laplace.fit_many(bag, errors="return")]

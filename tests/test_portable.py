@@ -158,3 +158,19 @@ def test_a_process_computes_before_it_tells_its_facts(monkeypatch, capsys):
     assert portable.main(["--facts"]) == 0
     assert told == [""]
     assert capsys.readouterr().out.startswith("{")
+
+
+def test_a_setting_that_changes_nothing_is_left_out_where_that_is_asked_for(monkeypatch, capsys):
+    own = Facts("znver5", "+avx2", ("X86_V3",), ("Haswell",))
+    old = Facts(GENERIC, "", (), ("Nehalem",))
+    ran = []
+    monkeypatch.setattr(portable, "kernels", lambda: ["Nehalem", "Haswell"])
+    monkeypatch.setattr(
+        portable, "facts_with", lambda setting: old if setting.name == "old" else own
+    )
+    monkeypatch.setattr(portable, "run", lambda setting, arguments: ran.append(setting.name) or [])
+    assert portable.main(["--notebooks", "--others"]) == 0
+    assert ran == ["old"]
+    assert capsys.readouterr().out.count("This machine computes so by itself") == 2
+    assert portable.main(["--notebooks"]) == 0
+    assert ran == ["old", "old", "middle", "new"]
