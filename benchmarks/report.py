@@ -150,8 +150,8 @@ def comparison(results: Results, *, is_sorted: bool = False) -> pd.DataFrame:
                     "seconds": problem if row["problem"] else brief(row["seconds"]),
                     "× ours": brief(row["ratio"]),
                     "MiB": brief(row["MiB"]),
-                    "below the maximum": of_maximum,
-                    "from ours, SE": brief(row["distance"], 1) if row["distance"] > 1e-4 else "",
+                    "below": of_maximum,
+                    "from ours": brief(row["distance"], 1) if row["distance"] > 1e-4 else "",
                 }
             )
     index = [SIZE, "fitted by"]

@@ -1,4 +1,4 @@
-r"""Random-intercept logistic regression by the Laplace approximation, exact to second derivatives.
+r"""Random-intercept logistic and Poisson regression: Laplace, quadrature, and exact derivatives.
 
 Rows j of group i follow :math:`y_{ij} \sim \mathrm{Bernoulli}(\pi_{ij})` with
 :math:`\mathrm{logit}\,\pi_{ij} = x_{ij}'\beta + u_i` and :math:`u_i \sim N(0, \tau^2)`. A group's
@@ -51,7 +51,7 @@ from laplace import derivatives, families, penalties, quadrature, simulate
 from laplace.batch import fit_many
 from laplace.bootstrap import Bootstrap
 from laplace.contribution import Contribution
-from laplace.fit import ApproximationWarning, ConvergenceWarning, fit, fit_sites
+from laplace.fit import ConvergenceWarning, fit, fit_sites
 from laplace.formula import fit_formula
 from laplace.grouped import GroupedData
 from laplace.inference.ratio import LikelihoodRatioTest
@@ -61,6 +61,7 @@ from laplace.result import Fit
 from laplace.separation import SeparationError
 from laplace.site import Site
 from laplace.sites import Sites
+from laplace.verdict import ApproximationWarning
 
 __all__ = [
     "ApproximationWarning",

@@ -12,7 +12,9 @@ doi:10.1080/00031305.1983.10483115
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 
@@ -219,6 +221,11 @@ class Moments:
         )
 
 
+# A margin, or a weight, is zero below this part of the largest. It is the tolerance of the solver
+# of linear programs that finds directions.
+MARGIN_TOLERANCE = 1e-7
+
+
 @dataclass(frozen=True, eq=False)
 class Margins:
     r"""What the rows say of a direction: the margins r'd of the signed rows r.
@@ -351,3 +358,35 @@ class Variation:
     def __add__(self, other: Variation) -> Variation:
         """Return whether a column varies at one of the places."""
         return Variation(tuple(map(bool.__or__, self.within, other.within)))
+
+
+def numbers_of(answer: Any) -> int:
+    """Return how many numbers an answer holds, entries that must be the same counted once.
+
+    Square arrays are symmetric or triangular, but for those of a sketch. Texts and flags are no
+    numbers, but for whether columns vary, which is all that such an answer says.
+
+    Parameters
+    ----------
+    answer : record, number, text, ndarray or tuple
+        An answer, or a part of one; also several answers in one message.
+
+    Returns
+    -------
+    int
+    """
+    if isinstance(answer, np.ndarray):
+        if answer.ndim > 1 and answer.shape[-1] == answer.shape[-2]:
+            size = answer.shape[-1]
+            # of each matrix in a stack
+            return int(math.prod(answer.shape[:-2]) * size * (size + 1) // 2)
+        return int(answer.size)
+    if isinstance(answer, Sketch):
+        return answer.sums.size
+    if isinstance(answer, Variation):
+        return len(answer.within)
+    if is_dataclass(answer) and not isinstance(answer, type):
+        return sum(numbers_of(getattr(answer, one.name)) for one in fields(answer))
+    if isinstance(answer, tuple):
+        return sum(map(numbers_of, answer))
+    return 0 if isinstance(answer, str | bool) else 1

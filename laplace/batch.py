@@ -15,7 +15,7 @@ import numpy as np
 from laplace.arguments import flag, shown
 from laplace.basis import orthogonal_each
 from laplace.bootstrap import bootstrap, simulated_test
-from laplace.fit import ApproximationWarning, ConvergenceWarning, Options, checked, fit
+from laplace.fit import ConvergenceWarning, Options, checked, fit
 from laplace.many.convoy import Convoy, may_join
 from laplace.many.intake import TakenIn, is_plain, take_in
 from laplace.many.stack import Stack
@@ -25,7 +25,7 @@ from laplace.questions import AskAt, AskCensus
 from laplace.result import Fit
 from laplace.site import Site
 from laplace.sites import Sites
-from laplace.verdict import reference_nodes
+from laplace.verdict import ApproximationWarning, reference_nodes
 
 # What a design may refuse, and what `errors="return"` returns.
 REFUSALS = (TypeError, ValueError, ArithmeticError)
@@ -228,7 +228,7 @@ def search_together(prepared: Sequence[Prepared], threads: int | None) -> list[F
             continue
         sites = one.problem.sites
         sites.note(AskAt, result.candidate.estimate.contribution, evaluations)
-        fits.append(Fit.of(result, evaluations, one.site))
+        fits.append(Fit.of(result, sites.asked, one.site))
     return fits
 
 
@@ -300,8 +300,6 @@ def _prepared(
             census, tau = sites.census(), wanted.options.tau
             problem = problem_of(sites, census, tau, None, None)
         except REFUSALS:
-            continue
-        if site.data.weights is not None:
             continue
         if may_join(problem) and (tau is not None or "tau" not in census.names):
             found.append(Prepared(wanted.place, site, problem, wanted.options.rules))

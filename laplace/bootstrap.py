@@ -33,7 +33,6 @@ doi:10.18637/jss.v059.i09
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,6 +40,7 @@ from typing import Any
 import numpy as np
 
 from laplace.arguments import Array, confidence, shown, whole_number
+from laplace.inference.drawn import check_single
 from laplace.inference.ratio import (
     LOWER,
     LikelihoodRatioTest,
@@ -52,12 +52,21 @@ from laplace.inference.ratio import (
 from laplace.inference.summary import digits
 from laplace.later import pd, special
 from laplace.parallel import check_workers, each_part
-from laplace.replicates import Estimates, Source, Target, fit_replicates, parts_of, seeds_of
+from laplace.replicates import (
+    Estimates,
+    Failure,
+    Source,
+    Target,
+    count_kinds,
+    fit_replicates,
+    parts_of,
+    seeds_of,
+)
 from laplace.result import Fit
 
 METHODS = ("percentile", "bias-corrected")
 # Why a statistic of a test is missing, where both models were fitted.
-NOT_HIGHEST = "the larger model ended below the smaller"
+NOT_HIGHEST = Failure("the larger model ended below the smaller")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,13 +86,15 @@ class Bootstrap:
     failed : Series
         Why a replicate has no estimate, in words, for those that have none.
     nodes : int
-        Number of quadrature nodes.
+        Number of quadrature nodes; with ``nodes="auto"`` the least, and some replicates have more.
     """
 
     params: pd.DataFrame
     estimate: pd.Series
     failed: pd.Series
     nodes: int
+    # how many failed, by the kind of their reasons
+    _kinds: dict[str, int]
 
     @property
     def replicates(self) -> int:
@@ -147,7 +158,7 @@ class Bootstrap:
         line = f"{self.replicates} replicates, with {self.nodes} node{'s' * (self.nodes > 1)}"
         if not len(self.failed):
             return f"{line}; all have estimates"
-        reasons = "; ".join(f"{count}: {why}" for why, count in _short(self.failed).items())
+        reasons = "; ".join(f"{count}: {kind}" for kind, count in self._kinds.items())
         return (
             f"{line}; {len(self.failed)} without estimates ({reasons}), so that intervals and "
             "standard errors are those of the others, and too short"
@@ -187,23 +198,22 @@ def _quantiles(values: Array, estimate: float, shares: Array, method: str) -> li
     return ends
 
 
-def _short(failed: pd.Series) -> dict[str, int]:
-    """Count reasons by what stands before their details."""
-    return dict(Counter(str(why).split(":")[0] for why in failed).most_common())
-
-
 def bootstrap(fit: Fit, replicates: int = 1000, seed: Any = 0, workers: int = 1) -> Bootstrap:
     """Parametric bootstrap: fit the model to outcomes that are drawn from it.
 
     Each replicate has new random intercepts and new outcomes, at the same X, groups, offset and
-    trials; `Fit.simulate` draws the same. It is fitted as the rows were, with the number of nodes
-    of the fit. Replicates are searched together (`laplace.fit_many` says how), and the compiled
-    part runs on several threads.
+    trials; `Fit.simulate` draws the same. It is fitted as the rows were: with the number of nodes
+    that was given, or with ``nodes="auto"`` from that of the fit on until they are enough.
+    Replicates are searched together (`laplace.fit_many` says how), and the compiled part runs on
+    several threads.
 
     Percentile intervals are not the remedy where groups are few: see `laplace.bootstrap`.
 
     Parameters
     ----------
+    fit : Fit
+        What outcomes are drawn from: a fit of rows in one place, without ``reml=True``. As a method
+        of a fit, ``fit.bootstrap(...)``, it takes the other arguments alone.
     replicates : int
         How many.
     seed : int or SeedSequence
@@ -221,8 +231,8 @@ def bootstrap(fit: Fit, replicates: int = 1000, seed: Any = 0, workers: int = 1)
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, the fit did not converge, or the rows are at several
-        sites.
+        If an argument is not as described, the fit did not converge, or the rows are not in this
+        place, or stand for several each by their weights.
     ImportError
         If joblib is needed and not installed.
 
@@ -251,8 +261,14 @@ def bootstrap(fit: Fit, replicates: int = 1000, seed: Any = 0, workers: int = 1)
     return Bootstrap(
         params,
         fit.params.rename("estimate"),
-        pd.Series(failed, dtype=object, name="failed", index=pd.Index(failed, name="replicate")),
+        pd.Series(
+            [str(why) for why in failed.values()],
+            dtype=object,
+            name="failed",
+            index=pd.Index(failed, name="replicate"),
+        ),
         fit.nodes,
+        count_kinds(failed.values()),
     )
 
 
@@ -295,20 +311,15 @@ def simulated_test(
     simulation = Simulation(
         statistics=drawn,
         error=float(np.sqrt(pvalue * (1.0 - pvalue) / (1.0 + len(drawn)))),
-        failures=_short(pd.Series([why for why in reasons if why is not None], dtype=object)),
+        failures=count_kinds(why for why in reasons if why is not None),
         asymptotic=test.pvalue,
     )
     return replace(test, pvalue=pvalue, simulation=simulation)
 
 
 def _with_rows(fit: Fit, what: str) -> Model:
-    """Return a fit as a model whose rows are here, or say where they are."""
-    sites = fit._problem.sites
-    if len(sites) > 1 or fit._site is None:
-        raise ValueError(
-            f"{what} draws outcomes for the rows, which are at {len(sites)} "
-            f"site{'s' * (len(sites) > 1)} and not here; it is for a fit of rows in one place"
-        )
+    """Return a fit as a model of which outcomes can be drawn here, or say why they cannot."""
+    check_single(fit._all_rows(what), what)
     return fit._model()
 
 
@@ -321,6 +332,7 @@ def _check_converged(model: Model, what: str) -> None:
 
 
 def _data(model: Model) -> Any:
+    """Return the rows of a model that `_with_rows` let pass."""
     return model.problem.sites.parts[0].data
 
 
@@ -332,8 +344,9 @@ def _source(model: Model) -> Source:
 
 
 def _target(model: Model, nodes: int | None = None) -> Target:
-    """Return what is fitted to them."""
-    return Target(model.problem, _data(model), (model.nodes if nodes is None else nodes,))
+    """Return what is fitted to them: by the rules of the fit from its nodes on, or by one rule."""
+    from_here = tuple(rule for rule in model.rules if rule >= model.nodes)
+    return Target(model.problem, _data(model), from_here if nodes is None else (nodes,))
 
 
 def _simulated(

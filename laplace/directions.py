@@ -12,12 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from laplace.answers import Direction
+from laplace.answers import MARGIN_TOLERANCE, Direction
 from laplace.arguments import Array
 
-# A margin, or a weight, is zero below this part of the largest: the tolerance of the linear
-# programming solver.
-SOLVER_TOLERANCE = 1e-7
 # So many rows are tried in the search for a direction with few columns.
 ROWS_TRIED = 12
 
@@ -49,7 +46,7 @@ def separating(signed: Array, columns: Array, triangle: Array, scale: Array) -> 
     def separates(weights: Array) -> bool:
         margins = signed @ (triangle @ (weights / scale))
         margins = margins / np.abs(margins).max()
-        return bool(np.min(margins) > (0.0 if complete else -SOLVER_TOLERANCE))
+        return bool(np.min(margins) > (0.0 if complete else -MARGIN_TOLERANCE))
 
     # the columns of X name it, where they can: their direction uses as few as it needs
     weights = search(columns)
@@ -60,7 +57,7 @@ def separating(signed: Array, columns: Array, triangle: Array, scale: Array) -> 
         single = [_without_rounding(w, separates) for w in _single_directions(columns, weights)]
         weights = min([*filter(separates, single), weights], key=np.count_nonzero)
     margins = signed @ (triangle @ (weights / scale))
-    strict = int(np.sum(margins > SOLVER_TOLERANCE * np.abs(margins).max()))
+    strict = int(np.sum(margins > MARGIN_TOLERANCE * np.abs(margins).max()))
     weights = weights / scale
     return Direction(weights / np.abs(weights).max(), complete, strict)
 
@@ -85,7 +82,7 @@ def _single_directions(signed: Array, weights: Array) -> list[Array]:
     """
     from scipy.optimize import linprog
 
-    rows = np.unique(signed[signed @ weights > SOLVER_TOLERANCE], axis=0)
+    rows = np.unique(signed[signed @ weights > MARGIN_TOLERANCE], axis=0)
     places = np.linspace(0, len(rows) - 1, min(len(rows), ROWS_TRIED)).astype(int)
     found = []
     for row in rows[np.unique(places)]:
@@ -105,7 +102,7 @@ def _single_directions(signed: Array, weights: Array) -> list[Array]:
 def _without_rounding(weights: Array, separates: Callable[[Array], bool]) -> Array:
     """Return weights with zeros for what rounding alone brought in, if they separate as well."""
     largest = np.abs(weights).max()
-    clean = np.where(np.abs(weights) > SOLVER_TOLERANCE * largest, weights, 0.0) / largest
+    clean = np.where(np.abs(weights) > MARGIN_TOLERANCE * largest, weights, 0.0) / largest
     return np.asarray(clean if separates(clean) else weights / largest)
 
 
@@ -116,4 +113,4 @@ def _minimised(objective: Array, constraints: Array, p: int) -> Array | None:
     result = linprog(objective, A_ub=constraints, b_ub=np.zeros(len(constraints)), bounds=(-1, 1))
     if result.x is None or result.fun is None:  # zero is feasible, so only the solver can fail
         raise ArithmeticError(f"the search for a separating direction failed: {result.message}")
-    return np.asarray(result.x[:p]) if -result.fun > SOLVER_TOLERANCE else None
+    return np.asarray(result.x[:p]) if -result.fun > MARGIN_TOLERANCE else None

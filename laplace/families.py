@@ -224,8 +224,8 @@ class Bernoulli:
                 advice += ": 'poisson' for counts, 'binomial' for successes among trials"
             if np.all((y >= 0.0) & (y <= 1.0)):
                 advice = (
-                    "recode the outcome; a proportion needs family='binomial', and weights with "
-                    "the numbers of trials"
+                    "recode the outcome; in the place of a proportion, give the numbers of "
+                    "successes and of trials, with family='binomial'"
                 )
             raise ValueError(
                 f"y must be 0 or 1, got {exactly(y[wrong[0]])} in {rows(wrong[0])}"
@@ -309,11 +309,11 @@ class Binomial:
         return BERNOULLI.b_1(eta)
 
     def marginal(self, eta: Array, tau: float) -> Array:
-        """Return that of one trial."""
+        """Return the mean of one trial over groups."""
         return BERNOULLI.marginal(eta, tau)
 
     def marginal_slopes(self, eta: Array, tau: float) -> tuple[Array, Array]:
-        """Return those of one trial."""
+        """Return the derivatives of the mean of one trial over groups."""
         return BERNOULLI.marginal_slopes(eta, tau)
 
     def link(self, mean: Array) -> Array:
@@ -325,7 +325,7 @@ class Binomial:
         return logit(float(np.sum(y) / np.sum(self.trials)))
 
     def attenuation(self, tau: float) -> tuple[float, float]:
-        """Return that for one trial."""
+        """Return factor and shift for one trial."""
         return BERNOULLI.attenuation(tau)
 
     def largest(self, y: Array) -> Array:
@@ -547,9 +547,9 @@ def named(name: Any, trials: Array | None, rows: RowNames = ANY_ROWS) -> Family:
         if trials is None:
             raise ValueError(
                 "trials must be given with family='binomial' where y is not 0 or 1: the number of "
-                "trials of each row; or, where y is a proportion, weights with these numbers"
+                "trials of each row, of which y is the number of successes"
             )
-        trials = whole("trials", trials)
+        trials = whole(trials)
         _check_counts("trials", trials, rows=rows)
         if not np.any(trials):
             raise ValueError("trials is 0 in every row; rows with trials are needed")
@@ -559,7 +559,7 @@ def named(name: Any, trials: Array | None, rows: RowNames = ANY_ROWS) -> Family:
     return BERNOULLI if name == Bernoulli.name else POISSON
 
 
-def whole(name: str, values: Array) -> Array:
+def whole(values: Array) -> Array:
     """Return numbers that were computed, as 0.07 * 100, as the whole numbers that they are.
 
     That are those within 1e-9 of a whole number, relative to its size, and within 0.01.
@@ -588,13 +588,13 @@ def successes_of(proportions: Array, trials: Array, rows: RowNames = ANY_ROWS) -
     ValueError
         If a proportion is not one of so many trials.
     """
-    successes = whole("y", proportions * trials)
+    successes = whole(proportions * trials)
     wrong = np.flatnonzero(successes != np.floor(successes))
     if wrong.size:
         first = wrong[0]
         raise ValueError(
             f"y must be a proportion of weights trials, got {exactly(proportions[first])} of "
-            f"{exactly(trials[first])} in {rows(first)}{and_more(wrong)}, which is not whole; give "
-            "the numbers of successes as y, and those of trials as trials"
+            f"{exactly(trials[first])} in {rows(first)}{and_more(wrong)}, which is no whole number "
+            "of successes; correct one of the two, or fit numbers of successes and of trials"
         )
     return successes

@@ -17,16 +17,13 @@ from laplace.search import search_with
 from laplace.site import Site
 from laplace.sites import Sites
 from laplace.strategy import STRATEGY
+from laplace.verdict import ApproximationWarning
 
 AUTO = "auto"
 
 
 class ConvergenceWarning(UserWarning):
     """The fit did not reach a maximum."""
-
-
-class ApproximationWarning(UserWarning):
-    """The fit reached a maximum, but of an approximation that is not to be trusted there."""
 
 
 def fit(
@@ -262,6 +259,8 @@ def fit_sites(
     if not isinstance(sites, Sites):
         if isinstance(sites, str) or not isinstance(sites, Sequence):
             raise TypeError(f"sites must be Sites or a list of sites, got {type(sites).__name__}")
+        if not sites:
+            raise ValueError("sites must hold at least one site")
         sites = Sites(sites)
     for name, part in zip(sites.names, sites.parts, strict=True):
         if not callable(getattr(part, "answer", None)):
@@ -322,12 +321,12 @@ def fit_rows(sites: Sites, site: Site | None, options: Options) -> Fit:
 def fit_quietly(sites: Sites, site: Site | None, options: Options) -> Fit:
     """Take the census, search, and return the result, without a warning."""
     rules, tau, penalty, strength, reml = options
+    before = sites.asked
     census = sites.census(key=secrets.token_hex(16) if len(sites) > 1 else "")
     if tau is None and "tau" in census.names:
         raise ValueError(
             "names: 'tau' is the name of the standard deviation; rename the column of X"
         )
-    before = sites.evaluations
     problem = problem_of(sites, census, tau, penalty, strength)
     found = search_restricted(problem, rules) if reml else search_with(problem, rules)
-    return Fit.of(found, sites.evaluations - before, site)
+    return Fit.of(found, sites.asked.since(before), site)

@@ -48,6 +48,8 @@ LARGEST_SQUARES = 1e300
 ROWS_AT_A_TIME = 65_536
 
 EMPTY: Array = read_only(np.empty(0))
+# What the log of a weight may leave of an offset that was not given, relative to its size.
+ROUNDING_OF_OFFSET = 1e-13
 MADE_AGAIN = ("labels", "rows", "largest", "trials")
 
 
@@ -166,14 +168,14 @@ class GroupedData:
         if family == Binomial.name and counts is None:
             zero_one = bool(np.all((outcome == 0) | (outcome == 1)))
             if times is not None and np.all((outcome >= 0) & (outcome <= 1)):
-                whole_times = whole("weights", times)
+                whole_times = whole(times)
                 if not zero_one or np.all(whole_times == np.floor(whole_times)):
                     counts, times = whole_times, None
                     outcome = successes_of(outcome, counts, called)
             if counts is None and zero_one:
                 family = Bernoulli.name  # which is what others call binomial, too
         if family != Bernoulli.name:
-            outcome = whole("y", outcome)
+            outcome = whole(outcome)
         distribution = named(family, counts, called)
         distribution.check(outcome, called)
         shift = None if offset is None else as_vector("offset", offset, n, rows=called)
@@ -221,7 +223,7 @@ class GroupedData:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be made again: also what would be a number written n times."""
+        """Leave out what can be made again and is large: also a number that is written n times."""
         state = {name: value for name, value in self.__dict__.items() if name not in MADE_AGAIN}
         return state if self.has_offset else {**state, "offset": None}
 
@@ -389,6 +391,14 @@ class GroupedData:
         if self.weights is None or self.family.name != Poisson.name:
             return self.offset
         return self.offset - np.log(self.weights)
+
+    @property
+    def has_given_offset(self) -> bool:
+        """Whether an offset was given, besides what weights of counts add to it."""
+        if self.weights is None or self.family.name != Poisson.name:
+            return self.has_offset
+        scale = 1.0 + float(np.max(np.abs(self.offset)))
+        return bool(np.max(np.abs(self.given_offset)) > ROUNDING_OF_OFFSET * scale)
 
     @property
     def multiplicity(self) -> Array:

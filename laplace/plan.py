@@ -66,21 +66,7 @@ class Plan:
         work : int
             How many numbers it reads.
         """
-        slabs, blocks, count = self.slabs, self.blocks, min(self.count, work // WORTH_A_THREAD)
-        if count > 1:
-            count = min(threads(), count)
-        if count <= 1:
-            kernel(0, self.count, slabs, blocks, *arguments)
-            return
-        cuts = np.linspace(0, self.count, count + 1).astype(int).tolist()
-        pool = _threads_of(count - 1)
-        others = [
-            pool.submit(kernel, cuts[i], cuts[i + 1], slabs, blocks, *arguments)
-            for i in range(1, count)
-        ]
-        kernel(cuts[0], cuts[1], slabs, blocks, *arguments)
-        for other in others:
-            other.result()
+        in_parts(kernel, self.count, self.slabs, self.blocks, *arguments, work=work)
 
 
 def in_parts(kernel: Any, count: int, *arguments: Any, work: int, most: int | None = None) -> None:
@@ -97,7 +83,9 @@ def in_parts(kernel: Any, count: int, *arguments: Any, work: int, most: int | No
     most : int, optional
         How many threads it may use; by default all.
     """
-    parts = min(threads() if most is None else most, count, work // WORTH_A_THREAD)
+    parts = min(count, work // WORTH_A_THREAD)
+    if parts > 1:
+        parts = min(threads() if most is None else most, parts)
     if parts <= 1:
         kernel(0, count, *arguments)
         return

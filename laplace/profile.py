@@ -167,17 +167,31 @@ def joined(pieces: list[Piece]) -> list[Piece]:
     return result
 
 
-def _coefficient_pieces(peak: Peak, objective: Objective, k: int, cut: float) -> list[Piece]:
-    """Return the pieces of the interval of coefficient k."""
-    p = len(peak.beta)
+def rotation_of(objective: Objective, k: int) -> Array:
+    """Return the rotation in which coefficient k is the last one, but for a factor; (p, p)."""
     # coefficient k is this row times those of the orthogonal columns
     row = objective.basis.inverse[k]
     q, _ = np.linalg.qr(row[:, None], mode="complete")
-    rotation = q[:, np.roll(np.arange(p), -1)].T
-    unit = float(row @ q[:, 0])
+    return np.asarray(q[:, np.roll(np.arange(len(row)), -1)].T)
+
+
+def _unit_of(objective: Objective, k: int) -> float:
+    """Return that factor."""
+    return float(objective.basis.inverse[k] @ rotation_of(objective, k)[-1])
+
+
+def coefficient_of(objective: Objective, k: int, value: float) -> float:
+    """Return the last coefficient of the rotation where coefficient k has a value."""
+    return value / _unit_of(objective, k)
+
+
+def _coefficient_pieces(peak: Peak, objective: Objective, k: int, cut: float) -> list[Piece]:
+    """Return the pieces of the interval of coefficient k."""
+    p = len(peak.beta)
+    rotation, unit = rotation_of(objective, k), _unit_of(objective, k)
 
     def side(estimate: Array, tau: float, sign: float) -> float:
-        inner = _Inner(peak, objective, rotation)
+        inner = Inner(peak, objective, rotation)
 
         def profile(distance: float) -> tuple[float, float]:
             value, slope = inner.at_coefficient(estimate[-1] + sign * distance)
@@ -194,7 +208,7 @@ def _coefficient_pieces(peak: Peak, objective: Objective, k: int, cut: float) ->
     pieces = []
     for beta, tau in [(peak.beta, peak.tau), *peak.others]:
         estimate = rotation @ objective.basis.forward(beta)
-        value, _ = _Inner(peak, objective, rotation).at_coefficient(estimate[-1])
+        value, _ = Inner(peak, objective, rotation).at_coefficient(estimate[-1])
         if 2.0 * (peak.value - value) < cut**2:
             pieces.append((side(estimate, tau, -sign), side(estimate, tau, sign)))
     return pieces
@@ -204,8 +218,8 @@ def _tau_pieces(peak: Peak, objective: Objective, cut: float) -> list[Piece]:
     """Return the pieces of the interval of tau."""
     rotation = np.eye(len(peak.beta))
 
-    def inner_at(beta: Array) -> _Inner:
-        inner = _Inner(peak, objective, rotation)
+    def inner_at(beta: Array) -> Inner:
+        inner = Inner(peak, objective, rotation)
         inner.beta = objective.basis.forward(beta)
         return inner
 
@@ -221,7 +235,7 @@ def _tau_pieces(peak: Peak, objective: Objective, cut: float) -> list[Piece]:
 
     def from_zero() -> Piece:
         # the log-likelihood falls from tau = 0 as slope * tau^2 at first, and faster later
-        inner = _Inner(peak, objective, rotation)
+        inner = Inner(peak, objective, rotation)
         slope = min(objective.without(inner.estimate).slope, -1.0)
         start = float(np.log(cut / np.sqrt(-2.0 * slope))) - 3.0
         while start > SMALLEST_LOG_TAU:
@@ -230,7 +244,7 @@ def _tau_pieces(peak: Peak, objective: Objective, cut: float) -> list[Piece]:
             start -= 3.0
         return 0.0, side(peak.beta, 1.0, start, LARGEST_LOG_TAU - start, 2.5)
 
-    inner = _Inner(peak, objective, rotation)
+    inner = Inner(peak, objective, rotation)
     zero_is_in = False
     if not peak.always_inside:
         zero_is_in = peak.boundary or 2.0 * (peak.value - inner.at_tau(0.0)[0]) <= cut**2
@@ -270,7 +284,7 @@ class _Branch:
     tau: float
 
 
-class _Inner:
+class Inner:
     """The maximum over the other parameters, each search from where the last one ended.
 
     Parameters

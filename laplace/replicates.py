@@ -7,7 +7,8 @@ shared between processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from laplace.answers import Census
 from laplace.arguments import Array, whole_number
 from laplace.fit import Options, fit_quietly
 from laplace.grouped import GroupedData
-from laplace.inference.residuals import drawn_outcomes
+from laplace.inference.drawn import drawn_outcomes
 from laplace.many.convoy import Convoy, may_join
 from laplace.many.stack import Stack
 from laplace.objective import Problem
@@ -30,7 +31,7 @@ from laplace.verdict import reference_nodes
 MOST_REPLICATES = 250
 MOST_OUTCOMES = 2_000_000
 
-# Why a replicate has no estimate.
+# Kinds of reasons why a replicate has no estimate.
 SEPARATED = "outcomes are separated"
 REFUSED = "refused"
 NOT_CONVERGED = "did not converge"
@@ -79,6 +80,30 @@ class Target:
     rules: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a replicate has no estimate.
+
+    Attributes
+    ----------
+    kind : str
+        In few words; failures of a kind are counted together.
+    details : str
+        What the fit said; empty where the kind says all.
+    """
+
+    kind: str
+    details: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.details}" if self.details else self.kind
+
+
+def count_kinds(failures: Iterable[Failure]) -> dict[str, int]:
+    """Return how many failures there are of each kind; the most frequent first."""
+    return dict(Counter(failure.kind for failure in failures).most_common())
+
+
 @dataclass(frozen=True, eq=False)
 class Estimates:
     """What was found for each replicate.
@@ -89,13 +114,13 @@ class Estimates:
         Coefficients and tau; NaN where there are none.
     llf : ndarray of shape (R,)
         Log-likelihoods.
-    reasons : list of str or None
+    reasons : list of Failure or None
         Why there is no estimate; None where there is one.
     """
 
     theta: Array
     llf: Array
-    reasons: list[str | None]
+    reasons: list[Failure | None]
 
 
 def seeds_of(seed: Any, count: int) -> list[np.random.SeedSequence]:
@@ -154,7 +179,7 @@ def _fitted(target: Target, outcomes: Array, threads: int | None) -> Estimates:
         )
         found, theta[joining], llf[joining] = convoy.estimates(target.rules)
         alone[joining[found]] = False
-    reasons: list[str | None] = [None] * count
+    reasons: list[Failure | None] = [None] * count
     for k in np.flatnonzero(alone).tolist():
         theta[k], llf[k], reasons[k] = _fitted_alone(target, outcomes[k])
     return Estimates(theta, llf, reasons)
@@ -169,7 +194,7 @@ def _censuses(census: Census, data: GroupedData, outcomes: Array) -> Iterator[Ce
         yield replace(census, outcomes=total, mixed_groups=both)
 
 
-def _fitted_alone(target: Target, outcomes: Array) -> tuple[Array, float, str | None]:
+def _fitted_alone(target: Target, outcomes: Array) -> tuple[Array, float, Failure | None]:
     """Fit a model to one set of outcomes, by the whole search."""
     nothing = np.full(target.data.p + 1, np.nan)
     site, problem = Site(target.data.with_outcomes(outcomes)), target.problem
@@ -180,9 +205,9 @@ def _fitted_alone(target: Target, outcomes: Array) -> tuple[Array, float, str | 
     try:
         fit = fit_quietly(Sites([site]), site, options)
     except SeparationError:
-        return nothing, np.nan, SEPARATED
+        return nothing, np.nan, Failure(SEPARATED)
     except (ValueError, ArithmeticError) as error:
-        return nothing, np.nan, f"{REFUSED}: {error}"
+        return nothing, np.nan, Failure(REFUSED, str(error))
     if not fit.converged:
-        return nothing, np.nan, f"{NOT_CONVERGED}: {fit.message}"
+        return nothing, np.nan, Failure(NOT_CONVERGED, fit.message)
     return np.append(fit.beta, fit.tau), fit.llf, None

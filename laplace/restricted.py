@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from laplace.basis import with_log_tau
 from laplace.contribution import Contribution
 from laplace.criterion import (
+    FINE_SPACING,
     MANY_GROUPS,
     RATIO,
     ROUGH,
@@ -46,6 +47,7 @@ from laplace.criterion import (
     judge_restricted,
     least_tau,
 )
+from laplace.ends import ROUGH_END, is_far, rules_after
 from laplace.estimate import Estimate, covariance_of, estimate_of
 from laplace.later import special
 from laplace.local import TAU_LIMIT, Doubt, Found, LocalSearch, Stage
@@ -59,9 +61,10 @@ from laplace.verdict import SPACING_LIMIT, FurtherMaximum, judge, reference_node
 # Of the coefficients, where only the sign of a derivative is wanted.
 ROUGHLY = 1e-8
 # Where all is decided by a limit as tau grows, the criterion is followed with so many nodes.
-MOST_NODES = 199
-# And to where its derivative, too, is right: see `laplace.criterion.FINE_SPACING`.
-LIMIT_SPACING = 1.5
+NODES_TOWARDS_LIMIT = 199
+# Where nodes are further apart than this at the end of an interval, and some group has one outcome
+# only, the end is rough: at twice the distance, ends missed the cut by 0.2 to 0.4 standard errors.
+ROUGH_SPACING = 2.0
 # Two values of log tau nearer than this are the same maximum.
 SAME = 1e-4
 
@@ -103,22 +106,28 @@ class RestrictedResult(Result):
             end is infinite where the criterion does not fall to the cut, and NaN where it could not
             be followed.
         """
+        return self._followed(alpha)[0]
+
+    def is_rough(self, alpha: float) -> bool:
+        """Return whether no rule confirms the ends of the interval; see `laplace.ends`."""
+        return self._followed(alpha)[1]
+
+    def _followed(self, alpha: float) -> tuple[list[Piece], bool]:
         if alpha not in self._intervals:
             self._intervals[alpha] = self._interval(alpha)
         return self._intervals[alpha]
 
     @cached_property
-    def _intervals(self) -> dict[float, list[Piece]]:
+    def _intervals(self) -> dict[float, tuple[list[Piece], bool]]:
         """What was asked for already, by alpha: each takes a hundred evaluations or so."""
         return {}
 
-    def _interval(self, alpha: float) -> list[Piece]:
+    def _interval(self, alpha: float) -> tuple[list[Piece], bool]:
         found = self.candidate.found
         if np.all(np.isnan(self.candidate.estimate.standard_errors)) or not found.converged:
-            return [(np.nan, np.nan)]
+            return [(np.nan, np.nan)], False
         if self.is_saturated:
-            return [(0.0, np.inf)]
-        level = self.criterion - 0.5 * float(special().chdtri(1, alpha))
+            return [(0.0, np.inf)], False
         criterion = Criterion(self.local, found.nodes)
         estimate = self.candidate.estimate
         here = Point(
@@ -133,9 +142,35 @@ class RestrictedResult(Result):
             for other in self.others
             if other.tau > 0.0 and (top := criterion.at(other.tau, None)) is not None
         ]
-        zero_is_in = self.at_zero >= level
+        fall = 0.5 * float(special().chdtri(1, alpha))
+        pieces = self._pieces(criterion, tops, self.criterion - fall)
+        guarded = self.local.problem.sites.guarded
+        if not self.is_automatic or guarded or not is_far(pieces, found.tau):
+            return pieces, False
+        off = np.inf
+        for more in rules_after(found.nodes):
+            criterion = Criterion(self.local, more)
+            finer = [self._top(criterion, top) for top in tops]
+            tops = [top for top in finer if top is not None]
+            if len(tops) < len(finer):
+                return pieces, True
+            height = tops[0].value if found.tau > 0.0 else self.at_zero
+            off = self._off(criterion, pieces, height, fall)
+            if off <= STRATEGY.enough and not self._is_coarse(pieces, more):
+                break
+            pieces = self._pieces(criterion, tops, height - fall)
+        return pieces, not off <= ROUGH_END or self._is_coarse(pieces, criterion.nodes)
+
+    def _is_coarse(self, pieces: list[Piece], nodes: int) -> bool:
+        """Return whether nodes are too far apart at the end of an interval."""
+        census, end = self.local.problem.census, pieces[-1][1]
+        some_tell_nothing = census.m < MANY_GROUPS and census.mixed_groups < census.m
+        return bool(some_tell_nothing and np.isfinite(end) and spacing(end, nodes) > ROUGH_SPACING)
+
+    def _pieces(self, criterion: Criterion, tops: list[Point], level: float) -> list[Piece]:
+        """Return where the criterion is above a level, around zero and its maxima."""
         pieces = []
-        if zero_is_in:
+        if self.at_zero >= level:
             first = criterion.at(least_tau(self.local), None)
             pieces.append((0.0, np.nan if first is None else end_of(criterion, first, 1.0, level)))
         for top in tops:
@@ -144,6 +179,23 @@ class RestrictedResult(Result):
                 upper = end_of(criterion, top, 1.0, level)
                 pieces.append((lower, upper))
         return joined(pieces)
+
+    def _top(self, criterion: Criterion, near: Point) -> Point | None:
+        """Return the maximum of a criterion near that of another."""
+        start = criterion.at(near.tau, near)
+        top = None if start is None else criterion.climb(start)
+        return top if isinstance(top, Point) else None
+
+    def _off(self, criterion: Criterion, pieces: list[Piece], height: float, fall: float) -> float:
+        """Return by how much the ends of the interval miss the cut, in standard errors."""
+        missed = 0.0
+        for end in {end for piece in pieces for end in piece} - {0.0, np.inf}:
+            there = None if np.isnan(end) else criterion.at(end, None)
+            if there is None:
+                return np.inf
+            root = np.sqrt(2.0 * max(height - there.value, 0.0))
+            missed = max(missed, abs(float(root - np.sqrt(2.0 * fall))))
+        return missed
 
     @cached_property
     def maximised(self) -> Contribution:
@@ -267,7 +319,7 @@ class RestrictedSearch(Search):
         if self._every_group_tells:
             return self._over_tau(max(nodes, self.strategy.rule_for_unequal), TAU_LIMIT)
         if census.mixed_groups <= np.sum(self.between):
-            return self._with_limit(max(nodes, MOST_NODES))
+            return self._with_limit(max(nodes, NODES_TOWARDS_LIMIT))
         nodes = max(nodes, self._reference_rule())
         few = census.m < MANY_GROUPS and census.mixed_groups < census.m
         return self._over_tau(nodes, SPACING_LIMIT / spacing(1.0, nodes) if few else TAU_LIMIT)
@@ -287,7 +339,7 @@ class RestrictedSearch(Search):
         Where these cancel, the criterion nears a limit as one over tau falls, so that its slope is
         what is left. The last value of tau is one where the nodes are near enough to each other.
         """
-        walked = self._over_tau(nodes, LIMIT_SPACING / spacing(1.0, nodes))
+        walked = self._over_tau(nodes, FINE_SPACING / spacing(1.0, nodes))
         last = walked.last
         if last is not None:
             limit = last.value + Criterion(self.local, nodes).slope(last)

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from laplace.arguments import Array, confidence, shown
+from laplace.arguments import Array, confidence, quoted, shown
 from laplace.contribution import Contribution
 from laplace.criterion import judge_restricted
+from laplace.ends import MORE_NODES, confirmed_intervals
 from laplace.estimate import Estimate
 from laplace.inference.degrees import quantile
 from laplace.inference.described import Described
@@ -27,12 +28,16 @@ from laplace.later import pd
 from laplace.local import LocalSearch
 from laplace.newton import Step
 from laplace.nodes import check_nodes
-from laplace.objective import Objective
 from laplace.profile import Peak, Piece, profile_intervals
 from laplace.restricted import RestrictedResult
 from laplace.search import Result
+from laplace.sites import Asked
 from laplace.strategy import STRATEGY
-from laplace.verdict import FurtherMaximum, Verdict, judge
+from laplace.verdict import ApproximationWarning, FurtherMaximum, Verdict, judge
+
+# What can be done where the rows of a fit are elsewhere, by what needs them.
+AT_EACH_SITE = "ask each site: site.random_effects(fit), site.predict(fit)"
+IN_ONE_PLACE = "it is for a fit of rows in one place"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,17 +68,20 @@ class Fit(Described):
         Whether a maximum was reached.
     iterations : int
         Number of Newton steps in the last search, which may start from that with fewer nodes, or
-        from one over some of many rows.
+        from one over some of many rows. With ``reml=True``, of all that were taken in the
+        coefficients, for any tau.
     message : str
         How the search ended.
     history : tuple of Step
-        `value` and Newton `decrement` at each step.
+        `value` and Newton `decrement` at each step; with ``reml=True``, at the estimate alone.
     contribution : Contribution
         Value, gradient and Hessian of the log-likelihood in (beta, log tau) at the estimate.
     rounds : int
-        Number of questions that the search put to the rows, each to all sites at once.
+        Number of questions that the fit put to the rows, each to all sites at once.
     evaluations : int
         How many of them asked for the log-likelihood and its derivatives.
+    numbers : int
+        How many numbers the sites sent for that, all together; 0 where the rows are in one place.
     stages : tuple of str
         The stages of the search that were used, in their order, as `laplace.search` names them.
     other_maxima : tuple
@@ -93,6 +101,7 @@ class Fit(Described):
     history: tuple[Step, ...]
     rounds: int
     evaluations: int
+    numbers: int
     stages: tuple[str, ...]
     other_maxima: tuple[FurtherMaximum, ...]
     # what draws replicates and fits them, which `laplace.batch` attaches
@@ -104,15 +113,15 @@ class Fit(Described):
     _site: Any = field(kw_only=True, default=None)
 
     @classmethod
-    def of(cls, result: Result, evaluations: int, site: Any = None) -> Fit:
+    def of(cls, result: Result, asked: Asked, site: Any = None) -> Fit:
         """Return the result of a search.
 
         Parameters
         ----------
         result : Result
             What the search found.
-        evaluations : int
-            How often the log-likelihood was evaluated.
+        asked : Asked
+            What the fit asked of the rows.
         site : Site, optional
             The rows, where they are here.
         """
@@ -129,13 +138,19 @@ class Fit(Described):
             iterations=found.maximum.iterations,
             message=found.message,
             history=found.maximum.history,
-            rounds=problem.sites.rounds,
-            evaluations=evaluations,
+            rounds=asked.rounds,
+            evaluations=asked.evaluations,
+            numbers=asked.numbers,
             stages=result.stages,
             other_maxima=result.others,
             _result=result,
             _site=site,
         )
+
+    def _has_offset(self) -> bool:
+        """Say whether the rows were given with an offset."""
+        given = getattr(self._site, "has_given_offset", None)
+        return self._problem.census.has_offset if given is None else bool(given)
 
     @property
     def _estimate(self) -> Estimate:
@@ -163,16 +178,42 @@ class Fit(Described):
     # the rows -----------------------------------------------------------------------------------
 
     def _rows(self, what: str) -> Any:
-        """Return what holds the rows, or say where they are."""
+        """Return what holds the rows, or those of one site; or say where they are."""
         if self._site is None:
-            raise ValueError(
-                f"{what} needs the rows, which are at {len(self._problem.sites)} sites and not "
-                "here; ask each site: site.random_effects(fit), site.predict(fit)"
-            )
+            raise self._elsewhere(what, AT_EACH_SITE)
         return self._site
 
+    def _all_rows(self, what: str) -> Any:
+        """Return all rows of the fit as a `GroupedData`, or say where they are."""
+        parts = self._problem.sites.parts
+        if len(parts) > 1 or parts[0] is not self._site:
+            raise self._elsewhere(what, IN_ONE_PLACE)
+        return self._site.data
+
+    def _elsewhere(self, what: str, remedy: str) -> ValueError:
+        """Return the refusal of what needs rows that are not here."""
+        count = len(self._problem.sites)
+        where = f"{count} site{'s' * (count > 1)}"
+        return ValueError(f"{what} needs the rows, which are at {where} and not here; {remedy}")
+
     def at(self, site: Any) -> Fit:
-        """Return the fit with the rows of one site, for random effects and predictions there."""
+        """Return the fit with the rows of one site, for random effects and predictions there.
+
+        Parameters
+        ----------
+        site : Site
+            One of those that were fitted, or one with all rows of some of their groups.
+
+        Returns
+        -------
+        Fit
+            The same numbers; what needs rows is for those of this site alone.
+
+        Raises
+        ------
+        ValueError
+            If the columns of the site are not those of the fit.
+        """
         if list(site.data.names) != list(self._census.names):
             raise ValueError(
                 f"site has the columns {site.data.names}, but the fit has "
@@ -239,6 +280,13 @@ class Fit(Described):
         ArithmeticError
             If a profile could not be followed.
 
+        Warns
+        -----
+        ApproximationWarning
+            With ``nodes="auto"``, the ends of profile intervals are by as many nodes as they need,
+            which may be more than the estimate needs. The warning says that none are enough. Sites
+            behind a gate are not asked again for that.
+
         References
         ----------
         Venzon, D. J. and Moolgavkar, S. H. (1988). A method for computing profile-likelihood-based
@@ -260,7 +308,7 @@ class Fit(Described):
                     "method='profile' needs a fit that reached a maximum, but this one did not "
                     f"converge: {self.message}"
                 )
-            pieces = profile_intervals(self._peak(), self._objective(), level)
+            pieces = self._profiled(level)
             ends = [(of[0][0], of[-1][1]) for of in pieces]
             result = pd.DataFrame(ends, index=self._names, columns=["lower", "upper"])
             result.attrs["pieces"] = dict(zip(self._names, pieces, strict=True))
@@ -274,15 +322,22 @@ class Fit(Described):
             result.iloc[-1] = [of_tau[0][0], of_tau[-1][1]]
             result.attrs["pieces"] = {"tau": of_tau}
             _warn_of_pieces(result.attrs["pieces"])
+            if self._restricted.is_rough(level):
+                _warn_of_rough_ends(["tau"])
         elif self._tau_estimated:
             with np.errstate(over="ignore"):  # without a bound, to rounding
                 factor = np.exp(half.iloc[-1] / self.tau)
             result.iloc[-1] = [self.tau / factor, self.tau * factor]
         return result
 
-    def _objective(self) -> Objective:
-        """Return what was maximised."""
-        return self._problem.objective(self.nodes)
+    def _profiled(self, alpha: float) -> list[list[Piece]]:
+        """Return profile intervals; with ``nodes="auto"``, by as many nodes as their ends need."""
+        if not self._result.is_automatic or self._problem.sites.guarded:
+            return profile_intervals(self._peak(), self._problem.objective(self.nodes), alpha)
+        found = confirmed_intervals(self._peak(), self._problem, self.nodes, alpha)
+        if found.rough:
+            _warn_of_rough_ends([self._names[k] for k in found.rough])
+        return found.pieces
 
     def _peak(self) -> Peak:
         return Peak(
@@ -306,6 +361,7 @@ class Fit(Described):
             self.llf,
             self.converged,
             self.message,
+            self._result.rules,
         )
 
     def compare(
@@ -440,6 +496,11 @@ class Fit(Described):
             Predicted shift of each of `params`, that of `tau` on the log scale; zero on the
             boundary, where the likelihood is the same for any number of nodes, and NaN where there
             are no standard errors.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `nodes` is no number of nodes, or that of the fit.
         """
         verdict = self.verdict
         if nodes is not None:
@@ -465,7 +526,7 @@ class Fit(Described):
         reason = self._reason()
         if reason is None:
             return None
-        automatic = self._result.rules == STRATEGY.rules
+        automatic = self._result.is_automatic
         if not automatic and self.nodes < max(STRATEGY.rules):
             advice = "fit with nodes='auto'"
         elif self.tau_is_free:
@@ -479,6 +540,16 @@ class Fit(Described):
             f"<laplace.Fit: {self.nobs} rows, {self._census.m} groups, {self._method()}, "
             f"log-likelihood {self.llf:.4f}, tau {digits(self.tau)}>"
         )
+
+
+def _warn_of_rough_ends(names: list[str]) -> None:
+    """Say which intervals are not known well."""
+    warnings.warn(
+        f"the interval of {quoted(names)} is rough: at its ends, where tau may be large, "
+        f"quadrature by up to {max(MORE_NODES)} nodes does not tell the likelihood",
+        ApproximationWarning,
+        stacklevel=4,
+    )
 
 
 def _warn_of_pieces(pieces: dict[str, list[Piece]]) -> None:

@@ -127,6 +127,11 @@ class Result:
     rules: tuple[int, ...]
 
     @property
+    def is_automatic(self) -> bool:
+        """Whether more nodes were to be tried until they were enough."""
+        return len(self.rules) > 1
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """The stages that led to candidates, in their order, and the verdict."""
         used = [candidate.found.stage.value for candidate in self.compared]
@@ -347,10 +352,9 @@ class Search:
         """
         strategy, p = self.strategy, self.problem.census.p
         many = self.problem.census.m // strategy.groups_of_probe
-        sites = self.problem.sites
-        one_place = (len(sites) == 1 or sites.sampled) and not sites.guarded
         nodes = strategy.rule_for_probe
-        objective = self.problem.objective(nodes, max(many, 1) if one_place else 1)
+        every = max(many, 1) if self.problem.sites.some_for_all else 1
+        objective = self.problem.objective(nodes, every)
         taus, beta = self._taus(), self.local.about_plain()
         taus = taus[taus <= strategy.probe_to * strategy.walk_ratio]
         step_of_log = float(np.log(taus[1] / taus[0]))

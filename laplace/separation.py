@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from laplace.answers import Direction
+from laplace.answers import MARGIN_TOLERANCE, Direction
 from laplace.arguments import Array, cut, listed, quoted
 from laplace.contribution import COEFFICIENTS, AtZero, Contribution
 from laplace.families import Bernoulli, Poisson
@@ -12,8 +12,6 @@ from laplace.later import pd
 from laplace.newton import maximise
 from laplace.objective import Problem, all_the_same
 
-# A margin, or a weight, below this part of the largest is zero.
-MARGIN_TOLERANCE = 1e-7
 # Newton's steps on the way to infinity: by then its steps have the direction of a separation, and
 # the likelihood still has digits.
 STEPS_TO_INFINITY = 40

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laplace.answers import (
+    MARGIN_TOLERANCE,
     Census,
     Digests,
     Direction,
@@ -23,7 +24,7 @@ from laplace.answers import (
 )
 from laplace.arguments import Array
 from laplace.contribution import AtZero, Contribution
-from laplace.directions import SOLVER_TOLERANCE, separating
+from laplace.directions import separating
 from laplace.families import Bernoulli
 from laplace.grouped import ROWS_AT_A_TIME, GroupedData
 from laplace.later import linalg, pd
@@ -172,6 +173,11 @@ class Site:
         return cls(GroupedData.from_arrays(**rows.arguments), rows.design, rows.dropped)
 
     @property
+    def has_given_offset(self) -> bool:
+        """Whether an offset was given, besides what weights of counts add to it."""
+        return self.data.has_given_offset
+
+    @property
     def without_trials(self) -> int:
         """Number of rows without trials, which carry nothing."""
         return int(np.sum(self.data.largest == 0.0))
@@ -266,7 +272,7 @@ class Site:
         """Project the signed rows on a direction."""
         data = self._data(view)
         projected = data.family.directions(data.y, np.asarray(data.X, dtype=float)) @ direction
-        positive = projected > SOLVER_TOLERANCE * np.abs(projected).max()
+        positive = projected > MARGIN_TOLERANCE * np.abs(projected).max()
         return Margins(
             float(projected.min()), float(projected.max()), int(positive.sum()), len(projected)
         )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, is_dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from laplace.answers import (
     Sketch,
     Triangle,
     Variation,
+    numbers_of,
 )
 from laplace.arguments import Array, quoted
 from laplace.contribution import AtZero, Contribution
@@ -48,6 +48,22 @@ Ask = Callable[[Sequence[Any], Any], Iterable[Any]]
 def ask_each(parts: Sequence[Any], question: Any) -> list[Any]:
     """Put a question to one place after the other."""
     return [part.answer(question) for part in parts]
+
+
+class Asked(NamedTuple):
+    """How many questions were put to the rows.
+
+    `rounds` of all kinds, `evaluations` of the log-likelihood, and how many `numbers` places sent:
+    none, where there is one place.
+    """
+
+    rounds: int
+    evaluations: int
+    numbers: int
+
+    def since(self, before: Asked) -> Asked:
+        """Return what was asked since a time before."""
+        return Asked(*(now - then for now, then in zip(self, before, strict=True)))
 
 
 class Sites:
@@ -98,7 +114,7 @@ class Sites:
             [f"site {k + 1}" for k in range(len(self.parts))] if names is None else list(names)
         )
         if not self.parts:
-            raise ValueError("sites must hold at least one site")
+            raise ValueError("parts must hold at least one site")
         if len(self.names) != len(self.parts):
             raise ValueError(f"names has {len(self.names)} names, but there are {len(self)} sites")
         self._ask = ask
@@ -117,6 +133,16 @@ class Sites:
         return getattr(self.parts[0], "design", None)
 
     @property
+    def some_for_all(self) -> bool:
+        """Whether some groups may be asked about where that is enough, instead of all."""
+        return (len(self) == 1 or self.sampled) and not self.guarded
+
+    @property
+    def asked(self) -> Asked:
+        """What was asked so far, to be compared with what will have been."""
+        return Asked(self.rounds, self.evaluations, self.numbers if len(self) > 1 else 0)
+
+    @property
     def rounds(self) -> int:
         """How many questions were put so far."""
         return self._rounds.total()
@@ -129,7 +155,7 @@ class Sites:
     @property
     def numbers(self) -> int:
         """How many numbers the places sent so far, all together."""
-        sizes = {kind: sum(map(count_numbers, answers)) for kind, answers in self._first.items()}
+        sizes = {kind: sum(map(numbers_of, answers)) for kind, answers in self._first.items()}
         return sum(count * sizes[kind] for kind, count in self._rounds.items())
 
     def each(self, question: Any) -> list[Any]:
@@ -247,15 +273,6 @@ class Sites:
         """Ask which columns of X vary within groups."""
         answer: Variation = self.total(AskVariation(view))
         return np.array(answer.within, dtype=bool)
-
-
-def count_numbers(answer: Any) -> int:
-    """Count the numbers and texts of an answer."""
-    if isinstance(answer, np.ndarray):
-        return int(answer.size)
-    if is_dataclass(answer):
-        return sum(count_numbers(getattr(answer, field.name)) for field in fields(answer))
-    return sum(map(count_numbers, answer)) if isinstance(answer, tuple) else 1
 
 
 def check_agreement(names: Sequence[str], answers: Sequence[Census]) -> None:

@@ -40,6 +40,10 @@ RATIO_LIMIT = 1.25
 SPACING_LIMIT = 8.0
 
 
+class ApproximationWarning(UserWarning):
+    """A result is that of an approximation that is not to be trusted there."""
+
+
 def reference_nodes(nodes: int) -> int | None:
     """Return the number of nodes that a rule is compared with; None where there is none."""
     reference = max(REFERENCE_NODES, 2 * nodes + 1)
@@ -348,8 +352,7 @@ def more_nodes(
     """
     groups, every = problem.census.m, problem.census.m // STRATEGY.groups_of_reference
     sites = problem.sites
-    shares = len(sites) > 1 and not sites.sampled  # each place has a share of its own
-    if every < 2 or shares or sites.guarded:
+    if every < 2 or not sites.some_for_all:
         return problem.likelihood(nodes).at(coefficients, tau) + _times(-1.0, own[1])
     few, many = (problem.likelihood(k, every).at(coefficients, tau) for k in (own[0], nodes))
     taken = -(-groups // every)

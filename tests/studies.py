@@ -15,7 +15,10 @@ import pandas as pd
 import laplace
 from compendium import datasets
 from compendium.simulate import published_setting, two_sites
+from laplace import questions
 from laplace.engines import asking, gate, letters, manifest, policy
+from laplace.questions import ALL
+from laplace.starts import AskStart
 
 SITES = ("north", "south", "east", "west", "centre")
 
@@ -175,6 +178,23 @@ def ask(
     }
     text = letters.question_letter(**{**parts, **changes})
     return letters.read(one.answer(text), letters.ANSWER, one.policy.key)[1]
+
+
+def one_of_each(site: laplace.Site) -> list[Any]:
+    """Return a question of each kind that a gate may answer, which honest fits ask of rows."""
+    zero, ones = np.zeros(site.data.p), np.ones(site.data.p)
+    triangle = site.triangle(ALL, ones, zero).r
+    return [
+        questions.AskCensus(ALL, ""),
+        questions.AskTriangle(ALL, ones, np.empty(0)),
+        questions.AskMoments(ALL),
+        questions.AskWithout(ALL, zero),
+        questions.AskAt(ALL, zero, 1.0, 1),
+        questions.AskMargins(ALL, ones),
+        questions.AskJeffreys(ALL, zero, triangle),
+        questions.AskVariation(ALL),
+        AskStart(),
+    ]
 
 
 def last(one: gate.Gate) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from studies import (
     Study,
     ask,
     last,
+    one_of_each,
     opened,
     refused_by,
     study,
@@ -23,7 +24,9 @@ from studies import (
 )
 
 import laplace
-from laplace.engines import audit, gate, letters, manifest, policy, rules, terms
+from laplace.answers import numbers_of
+from laplace.engines import audit, gate, language, letters, manifest, policy, rules
+from laplace.engines.own import Own
 from laplace.engines.thresholds import Thresholds
 from laplace.questions import (
     ALL,
@@ -74,6 +77,16 @@ def test_attack_parameters_at_which_one_row_carries_the_sum(one: gate.Gate) -> N
         assert refused_by(one, last(one)["rule"])
 
 
+def test_no_words_for_the_log_decide_which_rules_hold(one: gate.Gate) -> None:
+    """Weights of less than a share of all are refused, whatever they are called."""
+    few = np.zeros(one.rows.site.data.n)
+    few[np.flatnonzero(one.rows.X.all(axis=1))[:20]] = 1.0
+    assert one.rows.thresholds.effective_share * one.rows.individuals > 20
+    for what in ("the weights", "the residuals"):
+        with pytest.raises(rules.RefusedError, match=f"'effective_share'.* carry {what}"):
+            one.rows.check_weights(few, what)
+
+
 def test_attack_one_misclassified_row_in_the_gradient(tmp_path: Path) -> None:
     """Weights are all zero, and the gradient is the one row that the others' sign misses."""
     rng = np.random.default_rng(5)
@@ -108,7 +121,9 @@ def test_attack_the_difference_of_two_sums(tmp_path: Path) -> None:
         flat = replace(one.rows.thresholds, least_effective=0.0, effective_share=0.0)
         flat = replace(flat, largest_share=2.0, least_cell=0)
         object.__setattr__(one.rows, "thresholds", flat)
-        one.rows.__dict__["_check_carried"] = lambda *_: None  # the other rules would refuse, too
+        one.rows.__dict__["_check_carried"] = lambda *_, **__: (
+            None
+        )  # the other rules would refuse, too
         assert ask(one, AskWithout(ALL, betas[0])) is not None
         assert ask(one, AskWithout(ALL, betas[1])) is None
         assert refused_by(one, "least_difference")
@@ -141,6 +156,40 @@ def test_attack_more_numbers_than_the_rows_hold(tmp_path: Path) -> None:
         assert refused_by(gates["north"], "most_refusals")
     with opened(path) as gates:  # the budget outlasts the process
         assert ask(gates["north"], AskAt(ALL, betas[20], 1.0, 1)) is None
+
+
+def test_attack_a_last_answer_that_overruns_the_budget(tmp_path: Path) -> None:
+    """Of every kind: one number too many is not sent, and as many as are left are."""
+    lines = f'approve = "unattended"\nquestions = {list(policy.FURTHER)}'
+    with opened(written(tmp_path, study("toenail"), ["north"], policy_lines=lines)) as gates:
+        one = gates["north"]
+
+        def leave(numbers: float) -> None:
+            budget = (one._past.numbers + numbers) / one.rows.unknowns
+            loose = replace(Thresholds(), numbers_per_unknown=budget, most_refusals=99)
+            object.__setattr__(one.rows, "thresholds", loose)
+
+        kinds = set()
+        for question in one_of_each(one.rows.site):
+            size = numbers_of(Own(one.rows.site).answer(question))
+            leave(size - 0.5)
+            before = one._past.numbers
+            assert ask(one, question) is None, question
+            assert refused_by(one, "numbers_per_unknown")
+            # nor as the second of two in one letter, of which nothing is sent then
+            leave(size + 15 - 0.5)
+            first = AskAt(ALL, np.full(4, 0.01 * len(kinds)), 1.0, 1)
+            assert ask(one, AskTogether((first, question))) is None
+            assert refused_by(one, "numbers_per_unknown")
+            assert one._past.numbers == before
+            leave(size + 0.5)
+            assert numbers_of(ask(one, question)) == size
+            assert one._past.numbers == before + size
+            assert ask(one, question) is not None  # the same again holds nothing new
+            leave(-1.0)
+            assert ask(one, question) is not None
+            kinds.add(type(question))
+        assert kinds == {*rules.NEEDED, *(further.question for further in policy.FURTHER.values())}
 
 
 def test_attack_two_way_counts_are_not_sent_where_they_are_small(tmp_path: Path) -> None:
@@ -234,7 +283,7 @@ def test_formulas_make_the_columns_that_formulaic_makes() -> None:
             "columns": {n: {"levels": levels} for n, levels in of.levels().items()},
         }
         table["columns"] = {
-            n: t for n, t in table["columns"].items() if n in terms.parse(formula).columns
+            n: t for n, t in table["columns"].items() if n in language.parse(formula).columns
         }
         site = manifest.of(table).site(data)
         expected = laplace.Site.from_formula(plain, data, "district")
@@ -527,7 +576,7 @@ def test_attack_two_questions_in_one_letter_whose_difference_is_a_row(tmp_path: 
     )
     with opened(written(tmp_path, of, ["north"], rules=loose)) as gates:
         one = gates["north"]
-        one.rows.__dict__["_check_carried"] = lambda *_: None
+        one.rows.__dict__["_check_carried"] = lambda *_, **__: None
         one.rows.__dict__["_check_columns"] = lambda *_: None
         assert ask(one, AskTogether((first, second))) is None
         assert refused_by(one, "least_difference")
@@ -545,7 +594,7 @@ def test_several_questions_are_checked_and_counted_one_by_one(tmp_path: Path) ->
         alone = one.rows.site.answer(asks[1])
         np.testing.assert_array_equal(answer.answers[2].hessian, alone.hessian)
         assert answer.answers[0].squares.tolist() == [1.0] * 4  # blunted, as alone
-        assert one._past.numbers == rules.numbers_of(answer)
+        assert one._past.numbers == numbers_of(answer)
         for strange, rule in (
             (AskTogether(()), "form"),
             (AskTogether(tuple(asks)), "form"),

@@ -118,6 +118,35 @@ def test_a_figure_that_is_drawn_smaller_opens_by_itself(site, visit):
     assert seen.problems == []
 
 
+def test_what_belongs_together_stays_on_one_line(site, visit):
+    """Punctuation stays with the formula before it, and short code is not broken."""
+    page = visit(f"{site}notebooks/02_derivation.html", viewport=PHONE).page
+    strays = page.evaluate(
+        """() => [...document.querySelectorAll(".bd-article span.math")]
+            .filter(e => e.nextSibling?.nodeType === Node.TEXT_NODE)
+            .filter(e => /^[.,;:!?)]/.test(e.nextSibling.data) && !e.closest(".together"))
+            .map(e => e.textContent)"""
+    )
+    assert strays == []
+    broken = page.evaluate(
+        """() => [...document.querySelectorAll(".bd-article .together")]
+            .filter(e => e.getClientRects().length > 1).map(e => e.textContent)"""
+    )
+    assert broken == []
+    assert page.locator(".bd-article span.together").count() > 20
+
+
+def test_the_names_of_rows_stay_where_a_table_scrolls(site, visit):
+    page = visit(f"{site}notebooks/05_real_data.html", viewport=PHONE).page
+    table = page.locator("table.dataframe[data-more]:has(tbody th)").first
+    name = table.locator("tbody th").first
+    left = name.bounding_box()["x"]
+    table.evaluate("e => e.scrollTo(e.scrollWidth, 0)")
+    assert abs(name.bounding_box()["x"] - left) <= 1
+    long = page.locator("tbody th", has_text="treatment[T.terbinafine]:month").first
+    assert long.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
 def test_a_chapter_on_paper_is_short_and_has_no_folded_code(site, visit):
     seen = visit(f"{site}notebooks/05_real_data.html")
     seen.page.emulate_media(media="print")

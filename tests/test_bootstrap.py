@@ -15,7 +15,7 @@ from scipy.special import expit
 import laplace
 from laplace import parallel, replicates
 from laplace.bootstrap import Bootstrap
-from laplace.replicates import seeds_of
+from laplace.replicates import Failure, count_kinds, seeds_of
 from tests.designs import many_groups
 
 ROWS = laplace.simulate.random_intercepts([15] * 20, [-0.4, 0.7], 0.8, seed=2)
@@ -120,7 +120,7 @@ def test_the_same_for_any_number_of_replicates_and_threads(monkeypatch) -> None:
 
 def _bootstrap_of(values: np.ndarray, estimate: float) -> Bootstrap:
     params = pd.DataFrame({"x": values})
-    return Bootstrap(params, pd.Series({"x": estimate}), pd.Series(dtype=object), 1)
+    return Bootstrap(params, pd.Series({"x": estimate}), pd.Series(dtype=object), 1, {})
 
 
 def test_intervals_are_the_quantiles_of_the_replicates() -> None:
@@ -227,11 +227,23 @@ def test_replicates_that_are_refused_or_do_not_converge_say_why() -> None:
 
 
 def test_none_has_an_estimate() -> None:
+    why = Failure("refused", "so")
     again = Bootstrap(
-        pd.DataFrame({"x": [np.nan]}), pd.Series({"x": 1.0}), pd.Series({0: "refused: so"}), 1
+        pd.DataFrame({"x": [np.nan]}),
+        pd.Series({"x": 1.0}),
+        pd.Series({0: str(why)}),
+        1,
+        count_kinds([why]),
     )
     assert again.conf_int().isna().all(axis=None)
     assert "1 without estimates (1: refused)" in repr(again)
+
+
+def test_failures_are_counted_by_their_kind_whatever_their_details_say() -> None:
+    failures = [Failure("refused", "y: 0"), Failure("at a place: ward 3"), Failure("refused", "x")]
+    assert count_kinds(failures) == {"refused": 2, "at a place: ward 3": 1}
+    assert [*map(str, failures)] == ["refused: y: 0", "at a place: ward 3", "refused: x"]
+    assert list(count_kinds(failures[1:])) == ["at a place: ward 3", "refused"]
 
 
 def test_bad_arguments() -> None:
@@ -274,7 +286,7 @@ def test_rows_at_several_sites_are_refused() -> None:
     sites = [laplace.Site.from_arrays(ROWS.y[k], ROWS.X[k], ROWS.groups[k]) for k in parts]
     fit = laplace.fit_sites(sites, nodes=1)
     for one in (fit, fit.at(sites[0])):
-        with pytest.raises(ValueError, match=r"bootstrap\(\) draws outcomes for the rows, which a"):
+        with pytest.raises(ValueError, match=r"bootstrap\(\) needs the rows, which are at 2 sites"):
             one.bootstrap(10)
         with pytest.raises(ValueError, match="which are at 2 sites and not here"):
             one.test_tau(bootstrap=10)
@@ -282,6 +294,50 @@ def test_rows_at_several_sites_are_refused() -> None:
     with pytest.raises(ValueError, match="which are at 2 sites and not here"):
         fit.compare(smaller, bootstrap=10)
     assert fit.compare(smaller).simulation is None
+
+
+class Far:
+    """A place that answers, and shows no row."""
+
+    def __init__(self, site: laplace.Site) -> None:
+        self._site = site
+
+    def answer(self, question: Any) -> Any:
+        return self._site.answer(question)
+
+
+def test_rows_at_one_place_that_is_elsewhere_are_refused_in_words() -> None:
+    """As a Dask DataFrame of a single partition has them."""
+    site = laplace.Site.from_arrays(*ROWS)
+    fit = laplace.fit_sites([Far(site)], nodes=1)
+    words = "which are at 1 site and not here; it is for a fit of rows in one place"
+    for one in (fit, fit.at(site)):
+        with pytest.raises(ValueError, match=words):
+            one.bootstrap(10)
+        with pytest.raises(ValueError, match=words):
+            one.test_tau(bootstrap=10)
+    with pytest.raises(ValueError, match=r"resid\(\) needs the rows, which are at 1 site and not"):
+        fit.resid()
+
+
+def test_rows_of_another_place_are_not_those_of_the_fit() -> None:
+    some = ROWS.groups < 8
+    other = laplace.Site.from_arrays(ROWS.y[some], ROWS.X[some], ROWS.groups[some])
+    fit = laplace.fit(*ROWS, nodes=1)
+    assert len(fit.at(other).resid()) == some.sum()
+    with pytest.raises(ValueError, match="which are at 1 site and not here"):
+        fit.at(other).bootstrap(10)
+
+
+def test_rows_that_stand_for_several_are_refused_by_the_name_of_what_was_called() -> None:
+    fit = laplace.fit(*ROWS, nodes=1, weights=np.full(300, 2.0))
+    for call, name in (
+        (fit.simulate, r"simulate\(\)"),
+        (fit.bootstrap, r"bootstrap\(\)"),
+        (lambda: fit.test_tau(bootstrap=5), "a test with bootstrap"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} draws an outcome for each row, but the row"):
+            call()
 
 
 # tests by simulation ------------------------------------------------------------------------------

@@ -192,12 +192,59 @@ def test_predictions_are_lazy(client: Client) -> None:
         assert isinstance(later, dask.dataframe.Series)
         rows = data.compute()
         np.testing.assert_allclose(later.compute(), expected.predict(rows, kind=kind), rtol=1e-9)
-    with pytest.raises(ValueError, match="the rows are in partitions on workers, and not here"):
-        fit.predict()
     # a fit of one process predicts for partitions, too
     np.testing.assert_array_equal(
         expected.predict(data).compute(), expected.predict(data.compute())
     )
+
+
+@pytest.mark.parametrize("door", ["fit", "fit_formula"])
+def test_what_needs_the_rows_says_where_they_are_and_how_to_go_on(
+    client: Client, door: str
+) -> None:
+    of = study("toenail")
+    data = of.data.assign(one=1.0)
+    columns, parts = ["one", "month"], parts_of(Study(data, "", "patient"), 3)
+    if door == "fit":
+        arguments: tuple[Any, ...] = ("outcome", columns, "patient")
+        fit = partitions.fit(delayed(parts), *arguments, nodes=9, client=client)
+        whole = laplace.fit(data["outcome"], data[columns], data["patient"], nodes=9)
+        rows = parts[1]
+        site = laplace.Site.from_arrays(rows["outcome"], rows[columns], rows["patient"])
+    else:
+        fit = partitions.fit_formula(of.formula, delayed(parts), "patient", nodes=9, client=client)
+        whole = of.pooled(nodes=9)
+        site = laplace.Site.from_formula(of.formula, parts[1], "patient")
+    for call, what in (
+        (lambda: fit.random_effects, "random_effects"),
+        (lambda: fit.data, "data"),
+        (lambda: fit.predict(), r"predict\(\) without X"),
+        (lambda: fit.resid(), r"resid\(\)"),
+    ):
+        words = f"^{what} needs the rows, which are in partitions on workers.*ask fit.at.site.,"
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(ValueError, match=r"in partitions on workers.*a fit of rows in one place"):
+        fit.bootstrap(10)
+    # what it says can be done
+    there = fit.at(site)
+    mine = whole.random_effects.loc[site.data.labels]
+    np.testing.assert_allclose(there.random_effects, mine, rtol=1e-7)
+    np.testing.assert_allclose(
+        there.predict().sort_index(), whole.predict().loc[parts[1].index].sort_index(), rtol=1e-7
+    )
+    assert len(there.resid()) == len(there.simulate(1)) == len(parts[1])
+
+
+def test_a_single_partition_is_no_place_here(client: Client) -> None:
+    of = study("cbpp")
+    fit = partitions.fit_formula(of.formula, delayed([of.data]), "herd", nodes=1, client=client)
+    with pytest.raises(ValueError, match=r"in partitions on workers.*a fit of rows in one place"):
+        fit.bootstrap(10)
+    with pytest.raises(
+        ValueError, match=r"^random_effects needs the rows, which are in partitions"
+    ):
+        _ = fit.random_effects
 
 
 def test_a_fit_travels_without_its_rows(client: Client) -> None:

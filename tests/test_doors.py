@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 
 import laplace
+from laplace.engines.manifest import Manifest
+from laplace.engines.recipes import Arrays, Formula
 
 ff = laplace.fit_formula
 
@@ -153,6 +155,33 @@ def test_what_works_row_by_row_is_predicted(text: str) -> None:
     fit = ff(f"y ~ {text}", D, "g", nodes=1)
     assert doubled is not None
     np.testing.assert_allclose(fit.predict(D.head(5)), fit.predict(kind="typical").head(5))
+
+
+# Advice that can be followed where it is given ---
+
+
+def without_weights() -> list[Any]:
+    """Return the doors that take no weights, each with proportions."""
+    rows = D.assign(one=1.0, p=D["s"] / D["n"], g=D["g"].astype(str))
+    families = ("bernoulli", "binomial")
+    partitions: list[Any] = [Arrays("p", ("one", "x"), "g", f, None, None) for f in families]
+    partitions += [Formula("p ~ x", "g", f, None, "raise", (), ()) for f in families]
+    manifest = Manifest("trial", "0.1.0", "p ~ x", "g")
+    return [lambda of=of: of.site(rows) for of in (*partitions, manifest)]
+
+
+@pytest.mark.parametrize("door", without_weights())
+def test_weights_are_not_advised_where_there_are_none(door: Any) -> None:
+    with pytest.raises(ValueError, match="trials") as caught:
+        door()
+    assert "weights" not in str(caught.value)
+
+
+def test_the_left_side_of_a_formula_is_not_called_an_argument() -> None:
+    shares = D.assign(p=0.97 * D["s"] / D["n"])
+    with pytest.raises(ValueError, match="no whole number of successes; correct one of") as caught:
+        ff("p ~ x", shares, "g", family="binomial", weights="n")
+    assert "as y" not in str(caught.value)
 
 
 # Numbers that a formula computes ---

@@ -5,6 +5,7 @@ The truth is `laplace.fit_formula` of all rows in one place, which other tests h
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from studies import (
     fitted,
     last,
     new_run,
+    one_of_each,
     opened,
     refused_by,
     study,
@@ -29,15 +31,19 @@ from studies import (
 )
 
 import laplace
+from laplace.answers import numbers_of
 from laplace.engines import audit, gate, manifest, policy, rules
 from laplace.engines.asking import SiteRefusedError
+from laplace.engines.own import Own
 from laplace.engines.thresholds import RULES, Thresholds
 from laplace.messages import to_json
 from laplace.questions import (
     ALL,
     AskAt,
     AskCensus,
+    AskJeffreys,
     AskMoments,
+    AskTriangle,
     AskWithout,
 )
 
@@ -301,8 +307,47 @@ def test_the_preview_says_what_would_be_sent(tmp_path: Path, capsys) -> None:
         assert f"- {name} = " in text
     # an answer holds as many numbers as it says
     with opened(path) as gates:
-        at = ask(gates["north"], AskAt(ALL, np.zeros(7), 1.0, 1))
-        assert rules.numbers_of(at) == 45
+        one = gates["north"]
+        assert numbers_of(ask(one, AskAt(ALL, np.zeros(7), 1.0, 1))) == 45
+        assert numbers_of(ask(one, AskWithout(ALL, np.zeros(7)))) == 45 + 4
+        assert numbers_of(ask(one, AskCensus(ALL, ""))) == 64
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 6, 11])
+def test_an_answer_holds_as_many_numbers_as_was_said_before(p: int) -> None:
+    drawn = laplace.simulate.random_intercepts([40] * 10, [0.3] * p, 1.0, seed=1)
+    place = Own(laplace.Site.from_arrays(drawn.y, drawn.X, drawn.groups))
+    sizes = {
+        type(question): numbers_of(place.answer(question)) for question in one_of_each(place.site)
+    }
+    assert sizes == {kind: rules.size_of_answer(kind, p) for kind in sizes}
+    further = {one.question for one in policy.FURTHER.values()}
+    assert sizes.keys() == {*rules.NEEDED, *further}
+    # by hand: what is symmetric is sent twice, and known by one half and the diagonal
+    half = p * (p + 1) // 2
+    assert sizes[AskWithout] - sizes[AskAt] == 4
+    assert sizes[AskTriangle] == half
+    assert sizes[AskJeffreys] == p + half + p * half
+
+
+def test_the_preview_says_what_is_allowed_beyond_what_every_fit_needs(tmp_path: Path) -> None:
+    lines = f'approve = "unattended"\nquestions = {list(policy.FURTHER)}'
+    with opened(written(tmp_path, study("toenail"), ["north"], policy_lines=lines)) as gates:
+        text = " ".join(gates["north"].preview().split())
+    assert "4. Your own fit, as you allow it: 37 numbers, your estimates" in text
+    assert "5. The sums of the soft penalty, as you allow it: 54 numbers a round." in text
+    assert "6. For reml=True, as you allow it: of each of the 4 columns" in text
+
+
+@pytest.mark.filterwarnings("ignore::laplace.ApproximationWarning")
+def test_the_summary_and_the_logs_count_the_same_numbers(tmp_path: Path, capsys) -> None:
+    with opened(written(tmp_path, study("toenail"), SITES[:2])) as gates:
+        fit = fitted(gates, new_run(tmp_path, SITES[:2], nodes=1))
+        assert fit.numbers == sum(each._past.numbers for each in gates.values())
+        north, paths = gates["north"]._past.numbers, [each.policy.log for each in gates.values()]
+    gate._print_log(paths[0])
+    said = re.findall(r", (\d+) numbers", capsys.readouterr().out)
+    assert sum(map(int, said)) == north
 
 
 def test_the_preview_of_rows_that_do_not_pass(tmp_path: Path, capsys) -> None:

@@ -100,6 +100,19 @@ def test_a_manifest_with_a_mistake_is_refused(changes: dict[str, Any], words: st
         manifest.of({**GOOD, **changes})
 
 
+def test_what_is_left_out_is_what_the_record_has(tmp_path: Path) -> None:
+    needed = {name: GOOD[name] for name in ("study", "package", "groups")} | {"formula": "y ~ x"}
+    assert manifest.of(needed) == manifest.Manifest(**needed)
+    agreed = manifest.of({**needed, "columns": {"x": {}}})
+    assert agreed.columns == {"x": manifest.Column()}
+    path = tmp_path / "north.toml"
+    path.write_text('site = "north"\ndata = "d"\nfile = "f.csv"\nmanifest = "m.toml"\n')
+    own = policy.read(path)
+    files = {"file": "f.csv", "manifest": "m.toml", "log": "north.log"}
+    places = {name: tmp_path.resolve() / file for name, file in files.items()}
+    assert own == policy.Policy(site="north", data="d", **places)
+
+
 def frame(**changes: Any) -> pd.DataFrame:
     columns = {
         "y": [0, 1] * 20,

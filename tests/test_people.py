@@ -364,9 +364,18 @@ def test_successes_and_trials_are_expressions_too() -> None:
     for left in ("p", "I(s / n)"):
         fit = laplace.fit_formula(f"{left} ~ x", share, "g", family="binomial", weights="n")
         same(fit, base)
-    for wrong in ({"family": "binomial"}, {}, {"weights": "n"}):
-        with pytest.raises(ValueError, match=r"weights with the\s+numbers of trials"):
+    for wrong, words in (
+        ({"family": "binomial"}, r"write 'successes / trials ~ \.\.\.' or 'cbind.* their columns$"),
+        ({}, "in the place of a proportion, give the numbers of successes and of trials, with fam"),
+        (
+            {"weights": "n"},
+            "in the place of a proportion, give the numbers of successes and of tri",
+        ),
+    ):
+        with pytest.raises(ValueError, match=words):
             laplace.fit_formula("p ~ x", share, "g", **wrong)
+    with pytest.raises(ValueError, match="; weights are numbers of trials where it is a proportio"):
+        laplace.fit_formula("s ~ x", share, "g", family="binomial", weights="n")
 
 
 def test_names_with_dots_and_other_characters() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from scipy import integrate, stats
 import laplace
 from compendium import datasets
 from laplace.families import BERNOULLI, POISSON, Binomial
+from laplace.inference.wald import wald_test
 
 HERE = Path(__file__).parent / "reference"
 R = json.loads((HERE / "people.json").read_text(encoding="utf-8"))
@@ -153,8 +155,15 @@ def test_counts_and_several_places() -> None:
     np.testing.assert_allclose(
         apart.get_prediction(X[:3], kind="marginal").summary_frame(), mean.summary_frame(),
         rtol=1e-8)  # fmt: skip
-    with pytest.raises(ValueError, match="needs the rows, which are at 2 sites"):
-        apart.get_prediction()
+    for call, what in (
+        (apart.predict, r"predict\(\) without X"),
+        (apart.get_prediction, r"get_prediction\(\) without X"),
+        (lambda: apart.predict(X[:3], g[:3]), r"predict\(\) with groups"),
+        (lambda: apart.get_prediction(X[:3], g[:3]), r"get_prediction\(\) with groups"),
+        (lambda: apart.fittedvalues, "fittedvalues"),
+    ):
+        with pytest.raises(ValueError, match=f"^{what} needs the rows, which are at 2 sites"):
+            call()
 
 
 # Wald tests ---------------------------------------------------------------------------------------
@@ -231,10 +240,25 @@ def test_without_a_formula_each_column_is_a_term() -> None:
     r = np.random.default_rng(5)
     g = np.repeat(np.arange(20), 10)
     X = pd.DataFrame({"one": 1.0, "x": r.normal(size=200)})
-    fit = laplace.fit(r.integers(0, 2, 200), X, g)
+    y = r.integers(0, 2, 200)
+    fit = laplace.fit(y, X, g)
     table = fit.wald_test_terms()
     assert list(table.index) == ["one", "x"]
     np.testing.assert_allclose(table["pvalue"], fit.pvalues.iloc[:2], rtol=1e-9)
+    # a name makes no intercept of it
+    renamed = X.rename(columns={"one": "Intercept"})
+    again = laplace.fit(y, renamed, g).wald_test_terms()
+    assert list(again.index) == ["Intercept", "x"]
+    np.testing.assert_array_equal(again, table)
+    of_formula = laplace.fit_formula("y ~ Intercept + x - 1", renamed.assign(y=y), g)
+    assert list(of_formula.wald_test_terms().index) == ["Intercept", "x"]
+    assert len(laplace.fit_formula("y ~ 1", renamed.assign(y=y), g).wald_test_terms()) == 0
+
+
+def test_messages_name_the_argument_as_it_is_called() -> None:
+    assert FIT.wald_test(r_matrix=np.eye(4)[1]).df == 1
+    for function in (FIT.wald_test, wald_test):
+        assert "r_matrix" in signature(function).parameters
 
 
 def test_terms_do_not_depend_on_the_coding() -> None:

@@ -12,8 +12,9 @@ from studies import SITES, ask, distance, fitted, new_run, opened, study, writte
 from test_places import arrays, at_places
 
 import laplace
+from laplace.answers import numbers_of
 from laplace.engines.own import Own
-from laplace.engines.rules import numbers_of, size_of_answer
+from laplace.engines.rules import size_of_answer
 from laplace.messages import from_json, to_json
 from laplace.questions import ALL
 from laplace.sites import Sites
@@ -122,6 +123,24 @@ def test_own_fits_are_those_of_the_place() -> None:
     assert total.highest > without.llf
 
 
+def test_own_fits_warn_nobody_and_leave_the_filters_alone(monkeypatch) -> None:
+    """Filters of warnings are those of the whole process, and another thread's, too."""
+
+    def none(*_: Any, **__: Any) -> None:
+        raise AssertionError("the filters of the process were changed")
+
+    drawn = laplace.simulate.random_intercepts([3] * 8, [0.0, 4.0], 4.0, seed=3)
+    rows = {"y": drawn.y, "X": drawn.X, "groups": drawn.groups}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(laplace.ApproximationWarning):
+            laplace.fit(**rows, nodes=1)  # as a door would say
+        monkeypatch.setattr(warnings, "catch_warnings", none)
+        start = Own(laplace.Site.from_arrays(**rows)).start()
+        monkeypatch.undo()
+    assert start.plain.any()
+
+
 def test_a_start_travels_as_json() -> None:
     start = Own(laplace.Site.from_arrays(**arrays("cbpp"))).start()
     again = from_json(to_json(start))
@@ -135,7 +154,7 @@ def test_a_policy_names_the_question_or_it_is_refused(tmp_path: Path) -> None:
     with opened(written(tmp_path, study("toenail"), ["north"], policy_lines=START)) as gates:
         one = gates["north"]
         start = ask(one, AskStart())
-        assert numbers_of(start) == size_of_answer(AskStart(), one.rows.p)
+        assert numbers_of(start) == size_of_answer(AskStart, one.rows.p)
         beta = np.linalg.solve(start.plain, start.plain_weighted)
         exact = one.rows.site.without(ALL, beta)
         assert exact.least not in (start.least,)  # of a single patient: rounded

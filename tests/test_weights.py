@@ -150,11 +150,13 @@ def test_proportions_with_their_trials_as_weights_are_binomial() -> None:
     np.testing.assert_array_equal(shares.params, counts.params)
     assert shares.nobs == N  # rows, as in R
     with pytest.raises(
-        ValueError, match=r"a proportion of weights trials, got 0\.31 of 3 in row 5"
+        ValueError,
+        match=r"a proportion of weights trials, got 0\.31 of 3 in row 5, which is no whole number "
+        "of successes; correct one of the two, or fit numbers of successes and of trials$",
     ):
         laplace.fit(np.where(np.arange(N) == 5, 0.31, 0.0), X, GROUPS, family="binomial",
                     weights=np.full(N, 3))  # fmt: skip
-    with pytest.raises(ValueError, match="a proportion needs family='binomial', and weights"):
+    with pytest.raises(ValueError, match="give the numbers of successes and of trials, with fam"):
         laplace.fit(y / TRIALS, X, GROUPS)
 
 

@@ -15,13 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NoReturn
 
+from laplace.answers import numbers_of
 from laplace.arguments import quoted
 from laplace.engines import letters
 from laplace.fit import AUTO, fit_sites
 from laplace.messages import to_json
 from laplace.questions import AskAt, AskCensus, AskWithout
 from laplace.result import Fit
-from laplace.sites import Sites, count_numbers
+from laplace.sites import Sites
 from laplace.starts import AskStart
 from laplace.together import AskTogether, each_of
 
@@ -216,7 +217,7 @@ class _ByLetters(Sites):
         if refused:
             raise SiteRefusedError(refused, question)
         came = [answers[name] for name in self.names]
-        self._numbers += sum(map(count_numbers, came))
+        self._numbers += sum(map(numbers_of, came))
         for k, (text, one) in enumerate(asked.items()):
             self._known[text] = [answer.answers[k] for answer in came] if several else came
             self._of_likelihood += isinstance(one, AskAt | AskWithout)

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from laplace.answers import Census, Margins, Moments
+from laplace.answers import MARGIN_TOLERANCE, Census, Margins, Moments
 from laplace.contribution import AtZero
 from laplace.engines.rules import RefusedError, Rows, by_threshold
 from laplace.questions import AskCensus
-from laplace.separation import MARGIN_TOLERANCE
 from laplace.site import DIGEST_BYTES
 from laplace.starts import Start
 

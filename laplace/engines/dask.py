@@ -14,7 +14,7 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -29,10 +29,10 @@ from laplace.engines.recipes import (
     added,
     answered,
     design_of,
+    digests_of_labels,
     dtypes_of,
     is_numeric,
     label_with,
-    labels_of,
     levels_of,
     look,
     memory_limit,
@@ -51,7 +51,7 @@ from laplace.questions import (
     View,
 )
 from laplace.reading.design import named_columns
-from laplace.result import Fit
+from laplace.result import IN_ONE_PLACE, Fit
 from laplace.sites import Sites, check_agreement
 
 LOG = logging.getLogger(__name__)
@@ -100,7 +100,8 @@ def fit(
     Returns
     -------
     Fit
-        Its rows are on the workers; it goes on asking for them as long as the client is there.
+        Its rows are on the workers; it goes on asking for them as long as the client is there. For
+        random effects and residuals, make a site of some of the rows, and ask ``fit.at(site)``.
 
     Raises
     ------
@@ -112,7 +113,8 @@ def fit(
     used = [y, *columns, groups, *([trials] if trials else []), *([offset] if offset else [])]
     recipe = Arrays(y, tuple(columns), groups, family, trials, offset)
     sites, _ = _partitions(data, used, {*used}, recipe, keep, client)
-    return fit_sites(sites, nodes=nodes, tau=tau, penalty=penalty, strength=strength)
+    found = fit_sites(sites, nodes=nodes, tau=tau, penalty=penalty, strength=strength)
+    return FitElsewhere.of_partitions(found, Elsewhere(None, sites.dropped))
 
 
 def fit_formula(
@@ -152,7 +154,8 @@ def fit_formula(
     Returns
     -------
     Fit
-        Its `predict` takes DataFrames, and Dask DataFrames, for which it is lazy.
+        Its `predict` takes DataFrames, and Dask DataFrames, for which it is lazy. Its rows are as
+        those of `fit`.
 
     Raises
     ------
@@ -169,7 +172,7 @@ def fit_formula(
     recipe = Formula(formula, groups, family, offset, missing, tuple(used), numbers)
     sites, design = _partitions(data, used, needed, recipe, keep, client)
     found = fit_sites(sites, nodes=nodes, tau=tau, penalty=penalty, strength=strength)
-    return replace(found, _site=Elsewhere(design, sites.dropped))
+    return FitElsewhere.of_partitions(found, Elsewhere(design, sites.dropped))
 
 
 @dataclass(frozen=True)
@@ -178,8 +181,8 @@ class Elsewhere:
 
     Attributes
     ----------
-    design : Design
-        How a formula made the columns.
+    design : Design or None
+        How a formula made the columns, where one did.
     dropped : int
         Number of rows that were left out for missing values.
     """
@@ -188,17 +191,39 @@ class Elsewhere:
     dropped: int
     without_trials: int = 0  # not counted there
 
-    @property
-    def data(self) -> NoReturn:
-        """Refuse: the rows are elsewhere."""
-        raise ValueError(
-            "the rows are in partitions on workers, and not here; give predict() the rows, for "
-            "instance the Dask DataFrame, with kind='typical' or 'marginal'"
-        )
 
-    def modes(self, beta: Any, tau: float) -> NoReturn:
-        """Refuse: the rows are elsewhere."""
-        raise ValueError(self.data)
+# What can be done with rows that are brought here.
+AT_A_SITE = (
+    "of a DataFrame of pandas with all rows of some groups make a site, by "
+    "laplace.Site.from_arrays(...) or from_formula(...), and ask fit.at(site), as in "
+    "fit.at(site).random_effects; rows without groups predict() takes as they are"
+)
+
+
+class FitElsewhere(Fit):
+    """A fit of rows that are on workers; `at` gives it those of a site that is made here."""
+
+    @classmethod
+    def of_partitions(cls, found: Fit, there: Elsewhere) -> FitElsewhere:
+        """Return what was found, with what is known of its rows."""
+        parts = {one.name: getattr(found, one.name) for one in fields(found)}
+        return cls(**{**parts, "_site": there})
+
+    def _rows(self, what: str) -> Any:
+        """Return what holds the rows that `at` gave, or say where they are."""
+        if isinstance(self._site, Elsewhere):
+            raise self._elsewhere(what, AT_A_SITE)
+        return super()._rows(what)
+
+    def _all_rows(self, what: str) -> Any:
+        """Say where they are."""
+        raise self._elsewhere(what, IN_ONE_PLACE)
+
+    def _elsewhere(self, what: str, remedy: str) -> ValueError:
+        """Return the refusal of what needs rows that are not here."""
+        return ValueError(
+            f"{what} needs the rows, which are in partitions on workers, and not here; {remedy}"
+        )
 
 
 # The coordinator ----------------------------------------------------------------------------------
@@ -378,7 +403,8 @@ def _partitions(
     titles = [f"partition {k + 1}" for k in there]
     found = [looks[k]["census"] for k in there]
     check_agreement(titles, found)
-    twice = client.submit(twice_of, _tree(client, merged, asked(labels_of)), pure=False).result()
+    digests = _tree(client, merged, asked(digests_of_labels))
+    twice = client.submit(twice_of, digests, pure=False).result()
     if twice is not None:
         labels = client.gather(asked(label_with, twice))
         where = [f"partition {k + 1}" for k, label in enumerate(labels) if label is not None]

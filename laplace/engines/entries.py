@@ -1,9 +1,10 @@
-"""TOML tables, and entries with a typo."""
+"""TOML tables, entries with a typo, and what holds where an entry is left out."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,17 @@ def table_of(path: str | Path) -> dict[str, Any]:
             return tomllib.load(file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{Path(path).name} is not TOML: {error}") from None
+
+
+def defaults_of(record: Any) -> dict[str, Any]:
+    """Return what the fields of a dataclass are where an entry is left out."""
+    found = {}
+    for one in fields(record):
+        if one.default is not MISSING:
+            found[one.name] = one.default
+        elif one.default_factory is not MISSING:
+            found[one.name] = one.default_factory()
+    return found
 
 
 def check_names(table: Iterable[str], known: Iterable[str], where: str) -> None:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from laplace.answers import numbers_of
 from laplace.engines import audit, letters, manifest, policy, rules
 from laplace.engines.blunted import blunted
 from laplace.engines.own import Own
@@ -127,7 +128,7 @@ class Gate:
                 for one, its in paired(question, answer):
                     self._past.add(to_json(one), one, its)
             else:  # of another study of the same rows: the numbers that were sent still count
-                self._past.numbers += rules.numbers_of(answer)
+                self._past.numbers += numbers_of(answer)
         if entry["run"]:
             place = entry["run"], entry["place"]
             self._letters[place] = entry["of"], entry["answer"]
@@ -231,6 +232,7 @@ class Gate:
             written = to_json(one)
             rules.check(one, written, self.rows, self.policy.questions, past)
             answers.append(self._computed(one))
+            rules.check_budget(answers[-1], written, self.rows, past)
             past.add(written, one, answers[-1])
         several = isinstance(question, AskTogether)
         return Together(tuple(answers)) if several else answers[0], past
@@ -486,7 +488,7 @@ def _print_log(path: Path) -> None:
             question = from_json(entry["question"])
             answer = letters.content_of(entry["answer"])[1]
             kinds = ", ".join(type(one).__name__ for one in each_of(question))
-            what = f"{kinds}, {rules.numbers_of(answer)} numbers"
+            what = f"{kinds}, {numbers_of(answer)} numbers"
         elif entry["kind"] in ("refused", "silent"):
             what = entry["why"]
         print(f"{entry['number']:>5} {entry['time']} {entry['kind']:<9} {what}")

@@ -36,10 +36,10 @@ import numpy as np
 import pandas as pd
 
 from laplace.arguments import and_more, quoted
-from laplace.engines.entries import check_names, table_of, texts
-from laplace.engines.terms import FUNCTIONS, Formula, parse
+from laplace.engines.entries import check_names, defaults_of, table_of, texts
+from laplace.engines.language import FUNCTIONS, Formula, parse
 from laplace.engines.thresholds import checked_rules
-from laplace.families import Bernoulli, Binomial, Poisson
+from laplace.families import NAMES, Bernoulli, Binomial
 from laplace.nodes import MAX_NODES
 from laplace.reading import design
 from laplace.site import Site
@@ -86,7 +86,7 @@ class Manifest:
     package : str
         Version of laplace at all places.
     formula : str
-        Outcome and covariates, in the language of `laplace.engines.terms`.
+        Outcome and covariates, in the language of `laplace.engines.language`.
     groups : str
         Column of group labels.
     family : {"bernoulli", "binomial", "poisson"}
@@ -291,31 +291,29 @@ def of(table: dict[str, Any], where: str = "the manifest") -> Manifest:
     """Return the manifest that a table describes."""
     check_names(table, [f.name for f in fields(Manifest)], where)
     texts(table, ("study", "package", "formula", "groups"), where)
-    given = dict(table)
+    given = {**defaults_of(Manifest), **table}
     for name in ("offset", "family", "missing"):
-        if not isinstance(given.get(name, ""), str):
+        if not isinstance(given[name], str):
             raise ValueError(f"{name} of {where} must be a text")
-    family = given.get("family", Bernoulli.name)
-    families = (Bernoulli.name, Binomial.name, Poisson.name)
-    if family not in families:
-        raise ValueError(f"family of {where} must be one of {quoted(families)}, got {family!r}")
-    if given.get("missing", "raise") not in MISSING:
+    if given["family"] not in NAMES:
+        raise ValueError(
+            f"family of {where} must be one of {quoted(NAMES)}, got {given['family']!r}"
+        )
+    if given["missing"] not in MISSING:
         raise ValueError(f"missing of {where} must be one of {quoted(MISSING)}")
-    nodes = given.get("nodes", [])
-    if not isinstance(nodes, list) or not all(_is_rule(k) for k in nodes):
+    nodes, rounds, columns = given["nodes"], given["rounds"], given["columns"]
+    if not isinstance(nodes, list | tuple) or not all(_is_rule(k) for k in nodes):
         raise ValueError(
             f"nodes of {where} must be a list of whole numbers from 1 to {MAX_NODES}, got {nodes!r}"
         )
-    rounds = given.get("rounds", 100)
     if type(rounds) is not int or rounds < 1:
         raise ValueError(f"rounds of {where} must be a whole number above zero, got {rounds!r}")
-    columns = given.get("columns", {})
     if not isinstance(columns, dict):
         raise ValueError(f"columns of {where} must be tables, as [columns.age]")
     given |= {
         "nodes": tuple(sorted(set(nodes))),
         "columns": {name: _column_of(name, table, where) for name, table in columns.items()},
-        "rules": checked_rules(given.get("rules", {}), f"rules of {where}"),
+        "rules": checked_rules(given["rules"], f"rules of {where}"),
     }
     made = Manifest(**given)
     _check_together(made, where)
@@ -331,19 +329,20 @@ def _column_of(name: str, table: Any, where: str) -> Column:
     if not isinstance(table, dict):
         raise ValueError(f"column {name!r} of {where} must be a table, as [columns.{name}]")
     check_names(table, [f.name for f in fields(Column)], f"column {name!r} of {where}")
-    levels, ends = table.get("levels", []), table.get("range", [])
-    if not isinstance(levels, list) or not all(isinstance(x, str) for x in levels):
+    given = {**defaults_of(Column), **table}
+    levels, unit, ends = given["levels"], given["unit"], given["range"]
+    if not isinstance(levels, list | tuple) or not all(isinstance(x, str) for x in levels):
         raise ValueError(f"levels of column {name!r} of {where} must be a list of texts")
     if len(set(levels)) != len(levels) or len(levels) == 1:
         raise ValueError(f"levels of column {name!r} of {where} must be two or more, all different")
-    numbers = isinstance(ends, list) and all(type(x) in (int, float) for x in ends)
+    numbers = isinstance(ends, list | tuple) and all(type(x) in (int, float) for x in ends)
     if not numbers or len(ends) not in (0, 2) or (ends and not ends[0] < ends[1]):
         raise ValueError(
             f"range of column {name!r} of {where} must be two numbers, the least first"
         )
-    if not isinstance(table.get("unit", ""), str):
+    if not isinstance(unit, str):
         raise ValueError(f"unit of column {name!r} of {where} must be a text")
-    return Column(tuple(levels), table.get("unit", ""), tuple(map(float, ends)))
+    return Column(tuple(levels), unit, tuple(map(float, ends)))
 
 
 def _check_together(manifest: Manifest, where: str) -> None:

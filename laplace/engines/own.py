@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from laplace.arguments import Array
-from laplace.fit import fit_sites
+from laplace.fit import checked, fit_quietly
 from laplace.questions import ALL
 from laplace.result import Fit
 from laplace.site import Site
@@ -58,15 +57,15 @@ class Own:
             whole, of_whole = _information(fitted, p + 1)
         return Start(whole, of_whole, plain, of_plain, highest, least, most)
 
-    def _fit(self, **options: Any) -> Fit | None:
+    def _fit(self, tau: float | None = None) -> Fit | None:
         """Return a fit; None where there is none."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                # linear programs, and fits to some of the rows, are of no use for a start
-                fit = fit_sites(Sites([self.site], guarded=True), nodes=1, **options)
-            except (ValueError, ArithmeticError):
-                return None
+        # linear programs, and fits to some of the rows, are of no use for a start
+        sites = Sites([self.site], guarded=True)
+        options = checked(nodes=1, tau=tau, penalty=None, strength=None)
+        try:
+            fit = fit_quietly(sites, self.site, options)
+        except (ValueError, ArithmeticError):
+            return None
         return fit if fit.converged else None
 
 

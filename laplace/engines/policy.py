@@ -25,14 +25,44 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from laplace.arguments import quoted
-from laplace.engines.entries import check_names, table_of, texts
+from laplace.engines.entries import check_names, defaults_of, table_of, texts
 from laplace.engines.thresholds import checked_rules
+from laplace.questions import AskJeffreys, AskVariation
+from laplace.starts import AskStart
+
+
+class Further(NamedTuple):
+    """A question that a policy may allow beyond what every fit needs.
+
+    `says` is what its answer tells, for the preview; ``{p}`` stands for the number of columns, and
+    ``{numbers}`` for how many numbers an answer holds.
+    """
+
+    question: type
+    says: str
+
 
 APPROVALS = ("once", "each", "unattended")
-# What a policy may allow beyond what every fit needs.
-FURTHER = ("start", "jeffreys", "variation")
+# By the names that a policy has for them.
+FURTHER = {
+    "start": Further(
+        AskStart,
+        "Your own fit, as you allow it: {numbers} numbers, your estimates and how precise they "
+        "are.",
+    ),
+    "jeffreys": Further(
+        AskJeffreys, "The sums of the soft penalty, as you allow it: {numbers} numbers a round."
+    ),
+    "variation": Further(
+        AskVariation,
+        "For reml=True, as you allow it: of each of the {p} columns, whether it varies within some "
+        "group here, yes or no, and nothing else. Such a fit asks for about 100 to 200 answers of "
+        "the second kind, with its summary, rather than 10 to 40: compare with the budget below.",
+    ),
+}
 SHORTEST_KEY = 16
 
 
@@ -94,33 +124,23 @@ def read(path: str | Path) -> Policy:
     site = table["site"]
     if not site.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"site of {where} must be letters, digits, - and _ alone, got {site!r}")
-    approve = table.get("approve", "once")
+    given = {**defaults_of(Policy), "log": f"{site}.log", **table}
+    approve, further, log = given["approve"], given["questions"], given["log"]
     if approve not in APPROVALS:
         raise ValueError(f"approve of {where} must be one of {quoted(APPROVALS)}, got {approve!r}")
-    further = table.get("questions", [])
-    if not isinstance(further, list):
+    if not isinstance(further, list | tuple):
         raise ValueError(f"questions of {where} must be a list")
     check_names(map(str, further), FURTHER, f"questions of {where}")
-    keys = {}
     for name in ("key", "labels_key"):
         if name in table:
             texts(table, (name,), where)
-            keys[name] = read_key(folder / table[name])
-    log = table.get("log", f"{site}.log")
+            given[name] = read_key(folder / table[name])
     if not isinstance(log, str):
         raise ValueError(f"log of {where} must be a text")
-    return Policy(
-        site=site,
-        data=table["data"],
-        file=folder / table["file"],
-        manifest=folder / table["manifest"],
-        log=folder / log,
-        approve=approve,
-        key=keys.get("key", b""),
-        labels_key=keys.get("labels_key", b""),
-        questions=tuple(further),
-        rules=checked_rules(table.get("rules", {}), f"rules of {where}"),
-    )
+    given |= {name: folder / given[name] for name in ("file", "manifest", "log")}
+    given["questions"] = tuple(further)
+    given["rules"] = checked_rules(given["rules"], f"rules of {where}")
+    return Policy(**given)
 
 
 def read_key(path: Path) -> bytes:

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from laplace.engines.policy import Policy
-from laplace.engines.rules import Rows, numbers_of, size_of_answer
+from laplace.engines.policy import FURTHER, Policy
+from laplace.engines.rules import Rows, size_of_answer
 from laplace.engines.thresholds import RULES, Thresholds
-from laplace.questions import ALL, AskCensus
+from laplace.questions import AskAt, AskCensus, AskWithout
 
 WIDTH = 88
 NOT_PRIVATE = (
@@ -20,16 +20,6 @@ NOT_PRIVATE = (
     "learns the other's sums by subtracting its own from the total. A refusal tells the "
     "coordinator that some threshold was passed."
 )
-# What a policy may allow beyond what every fit needs, by its name there.
-FURTHER = {
-    "start": "Your own fit, as you allow it: your estimates, and how precise they are.",
-    "jeffreys": "The sums of the soft penalty, as you allow it: p^3 numbers a round.",
-    "variation": (
-        "For reml=True, as you allow it: of each of the {p} columns, whether it varies within some "
-        "group here, yes or no, and nothing else. Such a fit asks for about 100 to 200 answers of "
-        "the second kind, with its summary, rather than 10 to 40: compare with the budget below."
-    ),
-}
 
 
 def preview(rows: Rows, policy: Policy, answered: int, sent: float) -> str:
@@ -48,18 +38,17 @@ def preview(rows: Rows, policy: Policy, answered: int, sent: float) -> str:
     """
     site, manifest, limits = rows.site, rows.manifest, rows.thresholds
     data, p = site.data, rows.p
-    census = site.census(ALL, "")
     binary = [n for k, n in enumerate(data.names) if set(np.unique(rows.X[:, k])) == {0.0, 1.0}]
     pairs = len(binary) * (len(binary) + 1) // 2
-    each = size_of_answer(AskCensus(ALL, ""), p)
+    each = size_of_answer(AskAt, p)
     parts = [
         f"WHAT {policy.site!r} WOULD SEND to the study {manifest.study!r}, of the data set "
         f"{policy.data!r}: {data.n} rows in {data.m} groups.",
         f"The formula is {manifest.formula}. Its columns are {', '.join(data.names)}.",
-        "1. Once: counts and sums. "
-        f"{numbers_of(census)} numbers: how many rows, groups, events and trials there are, the "
-        "sizes of the smallest and the largest group, how many groups have both outcomes, and the "
-        f"sum and the cross-products of all {p} columns.",
+        f"1. Once: counts and sums. {size_of_answer(AskCensus, p)} numbers: how many rows, "
+        "groups, events and trials there are, the sizes of the smallest and the largest group, "
+        f"how many groups have both outcomes, and the sum and the cross-products of all {p} "
+        "columns.",
     ]
     if binary:
         counts = (
@@ -80,15 +69,18 @@ def preview(rows: Rows, policy: Policy, answered: int, sent: float) -> str:
         f"2. In each of about 10 to 40 rounds: {each} numbers: the log-likelihood at parameters "
         f"that the coordinator chooses, its {p + 1} slopes and its {(p + 1) * (p + 2) // 2} "
         "curvatures. At zero, the slopes are the sums of each column over the events. Without "
-        "random intercepts, also a sum over groups, and the information of the groups that tell "
-        "least and most, to about one digit where groups are small."
+        f"random intercepts, {size_of_answer(AskWithout, p) - each} more: two sums over groups, "
+        "and the information of the groups that tell least and most, to about one digit where "
+        "groups are small."
     )
     parts.append(
         "3. Only if the outcomes are separated: whether all rows agree with a direction, and then "
         "how many are off its boundary. Never a least or a largest value."
     )
-    further = [FURTHER[name].format(p=p) for name in FURTHER if name in policy.questions]
-    parts += [f"{k}. {words}" for k, words in enumerate(further, start=4)]
+    allowed = [further for name, further in FURTHER.items() if name in policy.questions]
+    for k, further in enumerate(allowed, start=4):
+        numbers = size_of_answer(further.question, p)
+        parts.append(f"{k}. {further.says.format(p=p, numbers=numbers)}")
     labels = (
         "Digests of your group labels are sent, keyed with what the sites share: they tell whether "
         "two sites have the same label."

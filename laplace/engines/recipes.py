@@ -137,7 +137,7 @@ def look(site: Site | None) -> dict[str, Any] | None:
     }
 
 
-def labels_of(site: Site | None) -> tuple[Any, None]:
+def digests_of_labels(site: Site | None) -> tuple[Any, None]:
     """Return digests of the labels of the groups, sorted."""
     if site is None:
         return np.empty(0, np.uint64), None

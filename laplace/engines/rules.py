@@ -14,16 +14,25 @@ import numpy as np
 import pandas as pd
 
 from laplace import questions
-from laplace.answers import Variation
+from laplace.answers import (
+    Census,
+    Jeffreys,
+    Margins,
+    Moments,
+    Triangle,
+    Variation,
+    numbers_of,
+)
 from laplace.arguments import Array
+from laplace.contribution import AtZero, Contribution
 from laplace.engines.manifest import Manifest
+from laplace.engines.policy import FURTHER
 from laplace.engines.thresholds import RULES, Thresholds
 from laplace.families import Poisson
 from laplace.later import special
 from laplace.local import TAU_LIMIT
 from laplace.site import Site
 from laplace.starts import AskStart, Start
-from laplace.together import Together
 
 # Every fit asks these.
 NEEDED = (
@@ -34,11 +43,6 @@ NEEDED = (
     questions.AskAt,
     questions.AskMargins,
 )
-BY_NAME = {
-    "start": AskStart,
-    "jeffreys": questions.AskJeffreys,
-    "variation": questions.AskVariation,
-}
 ROUNDING = 1e-6
 # Sums of a billion rows hold no smaller part of themselves.
 SEEN = 1e-9
@@ -249,11 +253,14 @@ class Rows:
                     raise by_threshold("least_difference", limits, what)
 
     def _check_residuals(self, eta: Array) -> None:
-        """Refuse residuals that few individuals carry."""
+        """Refuse residuals that few individuals carry; a share of all is not asked for.
+
+        Of rare events, those that carry them are about as many as the events.
+        """
         data = self.site.data
         if data.family.name == Poisson.name:
             sizes = np.abs(data.y - data.family.b_1(eta))
-            self._check_carried(sizes, sizes**2, float(sizes.max()), "the residuals")
+            self._check_carried(sizes, sizes**2, float(sizes.max()), "the residuals", share=False)
             return
         up, down = special().expit(-eta), special().expit(eta)  # of events, and of the others
         events, others = data.y, self.trials - data.y
@@ -265,30 +272,36 @@ class Rows:
             events * up**2 + others * down**2,
             float(largest),
             "the residuals",
+            share=False,
         )
 
     def check_weights(self, weights: Array, what: str) -> None:
         """Refuse weights of individuals that few carry."""
         self._check_carried(
-            self.trials * weights, self.trials * weights**2, float(np.max(weights)), what
+            self.trials * weights,
+            self.trials * weights**2,
+            float(np.max(weights)),
+            what,
+            share=True,
         )
         self._check_columns(weights)
 
-    def _check_carried(self, sizes: Array, squares: Array, largest: float, what: str) -> None:
-        """Refuse sums that few individuals carry."""
+    def _check_carried(
+        self, sizes: Array, squares: Array, largest: float, what: str, *, share: bool
+    ) -> None:
+        """Refuse sums that few individuals carry; with `share`, also few of all."""
         limits, total = self.thresholds, float(np.sum(sizes))
         if not total > 0.0 or not np.isfinite(total):
             raise by_threshold("least_effective", limits, f"{what} of all are zero")
         effective = total**2 / float(np.sum(squares))
         if effective < limits.least_effective - ROUNDING:
             raise by_threshold("least_effective", limits, f"fewer carry {what}")
-        residuals = what == "the residuals"  # of rare events, these are about as many as events
-        if not residuals and effective < limits.effective_share * self.individuals:
+        if share and effective < limits.effective_share * self.individuals:
             raise by_threshold("effective_share", limits, f"fewer carry {what}")
         if largest > limits.largest_share * total:
             raise by_threshold("largest_share", limits, f"one carries more of {what}")
 
-    def check_variation(self) -> None:
+    def check_least_varying(self) -> None:
         """Refuse to say which columns vary within groups, where few individuals make one do so."""
         data = self.site.data
         for k, varies in enumerate(self.site.variation(questions.ALL).within):
@@ -350,6 +363,8 @@ class Past:
 def check(question: Any, text: str, rows: Rows, allowed: tuple[str, ...], past: Past) -> None:
     """Refuse a question that a rule speaks against; return where none does.
 
+    How many numbers may be sent is judged by the answer: see `check_budget`.
+
     Parameters
     ----------
     question : record
@@ -387,7 +402,7 @@ def check(question: Any, text: str, rows: Rows, allowed: tuple[str, ...], past: 
     if isinstance(question, questions.AskJeffreys):
         _check_triangle(question, rows)
     if isinstance(question, questions.AskVariation):
-        rows.check_variation()
+        rows.check_least_varying()
     if text in past.answered:
         return
     if len(past.answered) >= rows.manifest.rounds:
@@ -398,17 +413,41 @@ def check(question: Any, text: str, rows: Rows, allowed: tuple[str, ...], past: 
         )
     if isinstance(question, questions.AskMargins) and past.margins >= limits.most_margins:
         raise by_threshold("most_margins", limits, "as many were")
-    if past.numbers + size_of_answer(question, rows.p) > limits.numbers_per_unknown * rows.unknowns:
+
+
+def check_budget(answer: Any, text: str, rows: Rows, past: Past) -> None:
+    """Refuse to send an answer that would hold more numbers than are left.
+
+    Parameters
+    ----------
+    answer : record
+        The answer, as it would be sent.
+    text : str
+        JSON of its question: an answer that was sent before holds no new number.
+    rows : Rows
+        The rows.
+    past : Past
+        What was asked before.
+
+    Raises
+    ------
+    RefusedError
+        With the sentence for the log.
+    """
+    if text in past.answered:
+        return
+    limits = rows.thresholds
+    if past.numbers + numbers_of(answer) > limits.numbers_per_unknown * rows.unknowns:
         raise by_threshold("numbers_per_unknown", limits, "one more answer would hold more")
 
 
 def check_form(question: Any, rows: Rows, allowed: tuple[str, ...]) -> None:
     """Refuse what is no question that a fit of the manifest asks."""
-    kinds = (*NEEDED, *(BY_NAME[name] for name in allowed))
+    kinds = (*NEEDED, *(FURTHER[name].question for name in allowed))
     name = type(question).__name__
     if not isinstance(question, kinds):
         reason = "its answer could spell out rows"
-        if name in [kind.__name__ for kind in BY_NAME.values()]:
+        if isinstance(question, tuple(further.question for further in FURTHER.values())):
             reason = "the policy does not name it under questions"
         raise RefusedError("questions", f"{name} is not answered, as {reason}")
     _check_numbers(name, question)
@@ -484,29 +523,35 @@ def _check_triangle(question: questions.AskJeffreys, rows: Rows) -> None:
     rows.check_weights(leverages, "the leverages")
 
 
-def size_of_answer(question: Any, p: int) -> int:
-    """Return how many different numbers the answer to a question holds."""
-    q = p + 1
-    symmetric = q * (q + 1) // 2
-    if isinstance(question, questions.AskJeffreys):
-        return p + symmetric + p * p * q // 2
-    if isinstance(question, questions.AskVariation):
-        return p  # each a bit
-    if isinstance(question, AskStart):
-        return q + symmetric + p + p * q // 2 + 3
-    return 1 + q + symmetric
+def size_of_answer(kind: type, p: int) -> int:
+    """Return how many numbers the answer to a question of a kind holds, before there is one.
 
+    Parameters
+    ----------
+    kind : type
+        A question that a gate may answer.
+    p : int
+        Number of columns of X; there are at least as many rows.
 
-def numbers_of(answer: Any) -> int:
-    """Return how many different numbers an answer holds; symmetric ones are counted once."""
-    if isinstance(answer, np.ndarray):
-        size = len(answer) if answer.ndim else 1
-        square = answer.ndim == 2 and answer.shape[0] == answer.shape[1]
-        return size * (size + 1) // 2 if square else int(answer.size)
-    if isinstance(answer, Variation):
-        return len(answer.within)
-    if isinstance(answer, Together):
-        return sum(map(numbers_of, answer.answers))
-    if is_dataclass(answer) and not isinstance(answer, type):
-        return sum(numbers_of(getattr(answer, one.name)) for one in fields(answer))
-    return 0 if isinstance(answer, str | bool | tuple) else 1
+    Returns
+    -------
+    int
+        What `laplace.answers.numbers_of` says of the answer.
+    """
+    column, square = np.zeros(p), np.zeros((p, p))
+    theta, curvature = np.zeros(p + 1), np.zeros((p + 1, p + 1))
+    shaped = {
+        questions.AskCensus: Census(
+            *((), "", 0, 0, 0.0, 0, 0, 0.0, 0.0, False, 0, False),
+            *(square, column, column, False, column, column, "", (), (), ()),
+        ),
+        questions.AskTriangle: Triangle(square),
+        questions.AskMoments: Moments(0.0, column, column, column, column, column),
+        questions.AskWithout: AtZero(0.0, theta, curvature, 0.0, 0.0, 0.0, 0.0),
+        questions.AskAt: Contribution(0.0, theta, curvature),
+        questions.AskMargins: Margins(0.0, 0.0, 0, 0),
+        questions.AskJeffreys: Jeffreys(column, square, np.zeros((p, p, p))),
+        questions.AskVariation: Variation((False,) * p),
+        AskStart: Start(curvature, theta, square, column, 0.0, 0.0, 0.0),
+    }
+    return numbers_of(shaped[kind])

@@ -24,8 +24,6 @@ from laplace.arguments import Array, quoted
 from laplace.families import Poisson
 from laplace.later import special
 
-BETWEEN, WITHIN = "m - q", "n - m - (p - q)"
-
 
 def degrees_of_freedom(census: Census, between: NDArray[np.bool_]) -> Array:
     """Return the degrees of freedom of each coefficient; NaN where none are left.
@@ -51,21 +49,23 @@ def describe(census: Census, between: NDArray[np.bool_]) -> str:
     """Say what the degrees of freedom are, and which coefficients have none left."""
     degrees = degrees_of_freedom(census, between)
     q, parts = int(np.sum(between)), []
-    for of, rule in ((between, BETWEEN), (~between, WITHIN)):
+    no_groups_left = (
+        f"as many columns are constant within groups as there are groups, {q}, so that they have "
+        "no intervals and no tests, and nothing is left from which to estimate tau"
+    )
+    of_rows = "n - m - (p - q)"
+    for of, rule, none_left in (
+        (between, "m - q", no_groups_left),
+        (~between, of_rows, f"{of_rows} is not above zero"),
+    ):
         names = quoted([name for name, one in zip(census.names, of, strict=True) if one])
         if not names:
             continue
         value = degrees[of][0]
         if np.isfinite(value):
             parts.append(f"{rule} = {value:.0f} for {names}")
-        elif rule == BETWEEN:
-            parts.append(
-                f"none for {names}: as many columns are constant within groups as there are "
-                f"groups, {q}, so that they have no intervals and no tests, and nothing is left "
-                "from which to estimate tau"
-            )
         else:
-            parts.append(f"none for {names}: {rule} is not above zero")
+            parts.append(f"none for {names}: {none_left}")
     return "; ".join(parts)
 
 

@@ -25,6 +25,8 @@ class Described(Uses):
     converged: bool
     message: str
     iterations: int
+    rounds: int
+    numbers: int
     other_maxima: tuple[FurtherMaximum, ...]
 
     @property
@@ -45,6 +47,13 @@ class Described(Uses):
         """Test tau = 0."""
         raise NotImplementedError
 
+    def _test_in_words(self) -> str:
+        """Say what the test of tau = 0 says, or why there is none: a summary is of any fit."""
+        try:
+            return self.test_tau().describe()
+        except ValueError as error:
+            return f"not available: {error}"
+
     def summary(self) -> Summary:
         """Tables of the model, the data, the method and the estimates; print or display it."""
         return Summary(pd.Series(self._overview()), self._table())
@@ -58,7 +67,7 @@ class Described(Uses):
         sizes = f"of {census.smallest} to {census.largest} rows"
         several = len(self._problem.sites) > 1
         approximation = self._approximation()
-        test = self.test_tau().describe() if tested else ""
+        test = self._test_in_words() if tested else ""
         return {
             "Model": f"{title(census.family)} with random intercepts",
             **self._event(),
@@ -153,10 +162,8 @@ class Described(Uses):
         return f", with {self.nodes} node{'s' if self.nodes > 1 else ''}"
 
     def _at_sites(self) -> str:
-        sites = self._problem.sites
-        return (
-            f"{len(sites)}, which were asked {sites.rounds} times and sent {sites.numbers} numbers"
-        )
+        count = len(self._problem.sites)
+        return f"{count}, which were asked {self.rounds} times and sent {self.numbers} numbers"
 
     def _approximation(self) -> str:
         """Return the verdict on the approximation in words."""

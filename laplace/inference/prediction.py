@@ -44,8 +44,8 @@ from laplace.tables import as_frame
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """What predictions are made from.
+class Fitted:
+    """A fitted model, as far as predictions need it.
 
     Attributes
     ----------
@@ -61,6 +61,10 @@ class Rows:
         Of the coefficients, and of log tau where it was estimated.
     degrees : ndarray of shape (p,)
         Degrees of freedom of the t distribution of each coefficient; infinite for normal ones.
+    has_offset : bool
+        Whether rows were given with an offset.
+    what : str
+        What was called, for messages.
     here : callable
         Returns what holds the rows of the fit, or says where they are; takes what needs them.
     """
@@ -71,6 +75,8 @@ class Rows:
     design: Any
     covariance: Array
     degrees: Array
+    has_offset: bool
+    what: str
     here: Callable[[str], Any]
 
 
@@ -168,33 +174,33 @@ class Prediction:
         )
 
 
-def predicted(source: Rows, asked: Asked) -> pd.Series:
+def predicted(fitted: Fitted, asked: Asked) -> pd.Series:
     """Return means, a row each."""
-    linear = _linear(source, asked)
-    family = source.problem.family
+    linear = _linear(fitted, asked)
+    family = fitted.problem.family
     values = linear if asked.link else family.predicted(linear)
     if np.any(asked.marginal):
-        values = np.where(asked.marginal, family.marginal(asked.eta, source.tau), values)
+        values = np.where(asked.marginal, family.marginal(asked.eta, fitted.tau), values)
     return pd.Series(values, index=asked.index, name="predicted")
 
 
-def prediction(source: Rows, asked: Asked) -> Prediction:
+def prediction(fitted: Fitted, asked: Asked) -> Prediction:
     """Return means with their precision."""
-    family, tau = source.problem.family, source.tau
-    linear = _linear(source, asked)
+    family, tau = fitted.problem.family, fitted.tau
+    linear = _linear(fitted, asked)
     slopes = np.column_stack([asked.X, np.zeros(len(linear))])
     own = np.zeros(len(linear))  # variance of the random intercept about its mode
     if asked.places is not None and tau > 0.0:
         known = asked.places >= 0
-        at_groups, variances = _slopes_of_modes(source)
+        at_groups, variances = _slopes_of_modes(fitted)
         slopes[known] += at_groups[asked.places[known]]
         own[known] = variances[asked.places[known]]
     if np.any(asked.marginal):
         linear, slopes = linear.copy(), slopes.copy()
         some = asked.marginal
         linear[some], slopes[some] = _marginal(family, asked.X[some], asked.eta[some], tau)
-    size = len(source.covariance)
-    variance = own + np.einsum("ij,jk,ik->i", slopes[:, :size], source.covariance, slopes[:, :size])
+    size = len(fitted.covariance)
+    variance = own + np.einsum("ij,jk,ik->i", slopes[:, :size], fitted.covariance, slopes[:, :size])
     se = np.sqrt(variance)
     means, factor = (linear, 1.0) if asked.link else (family.predicted(linear), family.b_2(linear))
     return Prediction(
@@ -202,37 +208,37 @@ def prediction(source: Rows, asked: Asked) -> Prediction:
         pd.Series(factor * se, index=asked.index, name="mean_se"),
         pd.Series(linear, index=asked.index, name="linear"),
         pd.Series(se, index=asked.index, name="linear_se"),
-        pd.Series(_degrees(source, asked), index=asked.index, name="df"),
+        pd.Series(_degrees(fitted, asked), index=asked.index, name="df"),
         _same if asked.link else family.predicted,
     )
 
 
-def _degrees(source: Rows, asked: Asked) -> Array:
+def _degrees(fitted: Fitted, asked: Asked) -> Array:
     """Return the least degrees of freedom of the coefficients that enter, by row."""
-    return np.asarray(np.min(np.where(asked.X != 0.0, source.degrees, np.inf), axis=1))
+    return np.asarray(np.min(np.where(asked.X != 0.0, fitted.degrees, np.inf), axis=1))
 
 
 def _same(linear: Array) -> Array:
     return linear
 
 
-def _linear(source: Rows, asked: Asked) -> Array:
+def _linear(fitted: Fitted, asked: Asked) -> Array:
     """Return the linear predictor with the modes of the groups that are known."""
     if asked.places is None:
         return asked.eta
-    modes, _ = source.here("predict() by group").modes(source.beta, source.tau)
+    modes, _ = fitted.here(f"{fitted.what} by group").modes(fitted.beta, fitted.tau)
     return np.asarray(asked.eta + np.where(asked.places < 0, 0.0, modes[asked.places]))
 
 
-def _slopes_of_modes(source: Rows) -> tuple[Array, Array]:
+def _slopes_of_modes(fitted: Fitted) -> tuple[Array, Array]:
     """Return the derivatives of each group's mode in (beta, log tau), and its variance."""
-    site = source.here("the precision of predictions by group")
+    site = fitted.here(f"{fitted.what} by group")
     data = site.data
-    modes, sd = site.modes(source.beta, source.tau)
-    eta = data.X @ source.beta + data.offset + modes[data.codes]
+    modes, sd = site.modes(fitted.beta, fitted.tau)
+    eta = data.X @ fitted.beta + data.offset + modes[data.codes]
     weighted = data.sum_by_group(data.family.b_2(eta)[:, None] * data.X)
     variance = sd**2
-    in_log_tau = 2.0 * modes * variance / source.tau**2
+    in_log_tau = 2.0 * modes * variance / fitted.tau**2
     return np.column_stack([-variance[:, None] * weighted, in_log_tau]), variance
 
 
@@ -245,7 +251,7 @@ def _marginal(family: Family, X: Array, eta: Array, tau: float) -> tuple[Array, 
 
 
 def asked_of(
-    source: Rows, X: Any, groups: Any, offset: Any, kind: str | None, new_groups: str | None
+    fitted: Fitted, X: Any, groups: Any, offset: Any, kind: str | None, new_groups: str | None
 ) -> Asked:
     """Return the rows that are meant; the arguments are those of `laplace.Fit.predict`."""
     if new_groups not in (None, "typical", "marginal"):
@@ -261,31 +267,31 @@ def asked_of(
     if X is None:
         if groups is not None or offset is not None:
             raise ValueError("X must be given where groups or offset is")
-        data = source.here("predict() without X").data
+        data = fitted.here(f"{fitted.what} without X").data
         order = np.argsort(data.order)
         matrix = np.asarray(data.X, dtype=float)[order]
-        eta = matrix @ source.beta + data.given_offset[order]
+        eta = matrix @ fitted.beta + data.given_offset[order]
         return _asked(kind, matrix, eta, data.codes[order], data.index)
-    matrix, eta, groups, index = _new_rows(source, X, groups, offset)
+    matrix, eta, groups, index = _new_rows(fitted, X, groups, offset)
     if groups is None:
         return _asked(kind, matrix, eta, None, index)
     labels = row_labels(groups, len(eta), RowNames(index))
-    places = source.here("predict() with groups").data.labels.get_indexer(labels)
+    places = fitted.here(f"{fitted.what} with groups").data.labels.get_indexer(labels)
     unknown = np.flatnonzero(places < 0)
     if unknown.size and new_groups is None:
         raise ValueError(
             f"groups names {shown(labels[unknown[:1]].tolist()[0])}, which the fit does not "
             "know; give new_groups='typical' to predict for a group whose random intercept is "
             "zero, or new_groups='marginal' for the mean over groups"
-            f"{_of_another_type(source, labels)}"
+            f"{_of_another_type(fitted, labels)}"
         )
     result = _asked(kind, matrix, eta, places, index)
     return replace(result, marginal=places < 0) if new_groups == "marginal" else result
 
 
-def _of_another_type(source: Rows, labels: pd.Index[Any]) -> str:
+def _of_another_type(fitted: Fitted, labels: pd.Index[Any]) -> str:
     """Say so where labels that the fit knows are of another type than those that are given."""
-    known = source.here("predict() with groups").data.labels
+    known = fitted.here(f"{fitted.what} with groups").data.labels
     kinds = [type(of[:1].tolist()[0]).__name__ for of in (known, labels)]
     return "" if kinds[0] == kinds[1] else f"; its labels are of type {kinds[0]}, not {kinds[1]}"
 
@@ -303,19 +309,19 @@ def _asked(
 
 
 def _new_rows(
-    source: Rows, X: Any, groups: Any, offset: Any
+    fitted: Fitted, X: Any, groups: Any, offset: Any
 ) -> tuple[Array, Array, Any, pd.Index[Any] | None]:
     """Return covariates, linear predictor, groups and labels of rows that are given."""
-    names = list(source.problem.census.names)
-    by_design = source.design is not None and not _is_array(X)
+    names = list(fitted.problem.census.names)
+    by_design = fitted.design is not None and not _is_array(X)
     if by_design:
-        X, groups, offset = source.design.rows(X, groups, offset)
+        X, groups, offset = fitted.design.rows(X, groups, offset)
     elif hasattr(X, "columns") and not isinstance(X, pd.DataFrame):
         X = as_frame(X)
     if isinstance(X, pd.DataFrame) and [str(name) for name in X.columns] != names:
         raise ValueError(
             f"X must have the columns of the fit, {quoted(names)}, in that order, got "
-            f"{quoted(list(X.columns))}{_at_the_sites(source, list(X.columns), names)}"
+            f"{quoted(list(X.columns))}{_at_the_sites(fitted, list(X.columns), names)}"
         )
     index = common_index(X=X, groups=groups, offset=offset)
     called = RowNames(index)
@@ -324,11 +330,12 @@ def _new_rows(
     if p != len(names):
         raise ValueError(f"X has {p} columns, but the fit has {len(names)}: {quoted(names)}")
     check_finite("X", matrix, names, called)
-    eta = matrix @ source.beta
+    eta = matrix @ fitted.beta
     if offset is not None:
         shift = np.full(n, number("offset", offset)) if np.ndim(offset) == 0 else offset
         eta = eta + as_vector("offset", shift, n, rows=called)
-    elif source.problem.census.has_offset and not by_design:
+    # a design knows its own terms: what the fit had besides was given row by row
+    elif fitted.design.has_own_offset if by_design else fitted.has_offset:
         raise ValueError(
             "offset must be given for new rows, as the fit had one: an entry for each row, or a "
             "number for all, such as offset=0"
@@ -336,9 +343,9 @@ def _new_rows(
     return matrix, eta, groups, index
 
 
-def _at_the_sites(source: Rows, given: list[Any], names: list[str]) -> str:
+def _at_the_sites(fitted: Fitted, given: list[Any], names: list[str]) -> str:
     """Say so where columns of a formula may be meant, which only the sites know."""
-    places = len(source.problem.sites)
+    places = len(fitted.problem.sites)
     if places == 1 or sorted(map(str, given)) == sorted(names):
         return ""
     return (

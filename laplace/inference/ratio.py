@@ -48,6 +48,8 @@ class Model:
         Whether it is a maximum.
     message : str
         How the search ended.
+    rules : tuple of int
+        Numbers of nodes that were to be tried.
     """
 
     problem: Problem
@@ -57,6 +59,7 @@ class Model:
     llf: float
     converged: bool
     message: str
+    rules: tuple[int, ...]
 
     @property
     def tau_is_free(self) -> bool:
@@ -253,6 +256,7 @@ def without_intercepts(model: Model) -> Model:
         estimate.contribution.value,
         found.found.converged,
         found.found.message,
+        (model.nodes,),
     )
 
 
@@ -300,6 +304,7 @@ def _with_nodes(model: Model, nodes: int) -> Model:
         found.estimate.contribution.value,
         found.found.converged,
         f"with the {nodes} nodes of the other fit, {found.found.message}",
+        (nodes,),
     )
     _refuse(result)
     return result

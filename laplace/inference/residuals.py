@@ -1,4 +1,4 @@
-r"""Residuals at the modes of the random intercepts, and outcomes drawn from a fit.
+r"""Residuals at the modes of the random intercepts.
 
 With the mean :math:`\mu` of a row at the mode of its group, and v its variance, the residuals are
 :math:`y - \mu` (response), that over :math:`\sqrt v` (Pearson), and the signed root of what the
@@ -78,46 +78,3 @@ def _lost(data: Any, mean: Array) -> Array:
     mean, largest = np.where(some, mean, 0.5), np.where(some, largest, 1.0)
     rest = np.where(some, largest - y, 0.0)
     return np.asarray(xlogy(y, y / mean) + xlogy(rest, rest / (largest - mean)))
-
-
-def simulated(data: Any, fixed: Array, tau: float, seed: Any) -> pd.Series:
-    """Draw outcomes for rows, with new random intercepts.
-
-    Parameters
-    ----------
-    data : GroupedData
-        The rows.
-    fixed : ndarray of shape (n,)
-        Linear predictor of the sorted rows without random intercept.
-    tau : float
-        Standard deviation of the random intercepts.
-    seed : int, Generator or None
-        Source of the random numbers.
-
-    Returns
-    -------
-    Series
-        A row each, in the order in which they were given.
-
-    Raises
-    ------
-    ValueError
-        If rows stand for several rows each, of which the outcomes differ.
-    """
-    drawn = drawn_outcomes(data, fixed, tau, seed)
-    return pd.Series(data.as_given(drawn), index=data.index, name="simulated")
-
-
-def drawn_outcomes(data: Any, fixed: Array, tau: float, seed: Any) -> Array:
-    """Return the same as an array of the sorted rows."""
-    if data.weights is not None and np.any(data.weights != 1.0):
-        raise ValueError(
-            "simulate() draws an outcome for each row, but the rows of this fit stand for several "
-            "by their weights; fit the rows written out, by numpy.repeat"
-        )
-    generator = np.random.default_rng(seed)
-    eta = fixed + generator.normal(0.0, tau, data.m)[data.codes]
-    mean, largest = data.family.predicted(eta), data.largest
-    if not np.all(np.isfinite(largest)):
-        return np.asarray(generator.poisson(mean), dtype=float)
-    return np.asarray(generator.binomial(largest.astype(int), mean), dtype=float)

@@ -8,9 +8,10 @@ import numpy as np
 
 from laplace.arguments import Array
 from laplace.families import Poisson
+from laplace.inference.drawn import simulated
 from laplace.inference.parameters import Parameters
-from laplace.inference.prediction import Prediction, Rows, asked_of, predicted, prediction
-from laplace.inference.residuals import check_kind, residuals, simulated
+from laplace.inference.prediction import Fitted, Prediction, asked_of, predicted, prediction
+from laplace.inference.residuals import check_kind, residuals
 from laplace.inference.wald import WaldTest, wald_test, wald_test_terms
 from laplace.later import pd
 
@@ -99,12 +100,19 @@ class Uses(Parameters):
             options = {"groups": groups, "offset": offset, "kind": kind, "new_groups": new_groups}
             meta = pd.Series(dtype=float, name="predicted")
             return X.map_partitions(_predicted, self, meta=meta, **options)  # type: ignore[no-any-return]
-        source = self._source()
-        return predicted(source, asked_of(source, X, groups, offset, kind, new_groups))
+        fitted = self._fitted("predict()")
+        return predicted(fitted, asked_of(fitted, X, groups, offset, kind, new_groups))
 
     @property
     def fittedvalues(self) -> pd.Series:
-        """Means of the rows of the fit, each with its group's mode: those of `predict`."""
+        """Means of the rows of the fit, each with its group's mode: those of `predict`.
+
+        Raises
+        ------
+        ValueError
+            If the rows are at several sites: ask each, by ``site.predict(fit)``.
+        """
+        self._rows("fittedvalues")  # a refusal names what was asked for
         return self.predict().rename("fittedvalues")
 
     def get_prediction(
@@ -139,18 +147,30 @@ class Uses(Parameters):
         TypeError, ValueError
             As `predict` does.
         """
-        source = self._source()
-        return prediction(source, asked_of(source, X, groups, offset, kind, new_groups))
+        fitted = self._fitted("get_prediction()")
+        return prediction(fitted, asked_of(fitted, X, groups, offset, kind, new_groups))
 
-    def _source(self) -> Rows:
-        """Return what predictions are made from."""
+    def _fitted(self, what: str) -> Fitted:
+        """Return the model that predictions are made from, for what was called."""
         covariance = self._estimate.covariance
         if self.reml:  # of tau and the coefficients none is defined
             covariance = self._of_coefficients()
         degrees = self.df_resid.to_numpy()
-        return Rows(
-            self._problem, self.beta, self.tau, self.design, covariance, degrees, self._rows
+        return Fitted(
+            self._problem,
+            self.beta,
+            self.tau,
+            self.design,
+            covariance,
+            degrees,
+            self._has_offset(),
+            what,
+            self._rows,
         )
+
+    def _has_offset(self) -> bool:
+        """Say whether the rows were given with an offset."""
+        raise NotImplementedError
 
     def wald_test(self, r_matrix: Any) -> WaldTest:
         """Test that combinations of the coefficients have given values, together.
@@ -179,16 +199,16 @@ class Uses(Parameters):
         )
 
     def wald_test_terms(self) -> pd.DataFrame:
-        """Test each term of the formula: that all its coefficients are zero.
+        """Test each term of the formula, but for its intercept: that all its coefficients are zero.
 
-        Without a formula, each column of X is a term. A term of an interaction that stays in the
-        model has the meaning that the coding of categories gives it.
+        Without a formula, each column of X is a term, whatever its name. A term of an interaction
+        that stays in the model has the meaning that the coding of categories gives it.
 
         Returns
         -------
         DataFrame
             `statistic`, `pvalue` and `df_constraint`, and `df_denom` with ``reml=True``, a row a
-            term; without the intercept.
+            term.
         """
         names = list(self._census.names)
         terms = {name: [name] for name in names} if self.design is None else self.design.terms
@@ -242,6 +262,11 @@ class Uses(Parameters):
         -------
         Series
             A row each.
+
+        Raises
+        ------
+        ValueError
+            If the rows are at several sites, or stand for several each by their weights.
         """
         data = self._rows("simulate()").data
         return simulated(data, data.X @ self.beta + data.given_offset, self.tau, seed)

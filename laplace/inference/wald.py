@@ -57,7 +57,7 @@ class WaldTest:
     __repr__ = __str__
 
 
-def wald_test(params: pd.Series, covariance: Array, constraints: Any, degrees: Array) -> WaldTest:
+def wald_test(params: pd.Series, covariance: Array, r_matrix: Any, degrees: Array) -> WaldTest:
     """Test that combinations of the coefficients have given values.
 
     Parameters
@@ -66,7 +66,7 @@ def wald_test(params: pd.Series, covariance: Array, constraints: Any, degrees: A
         The coefficients by name.
     covariance : ndarray of shape (p, p)
         Of the coefficients.
-    constraints : str, mapping, array_like of shape (k, p), or matrix and values
+    r_matrix : str, mapping, array_like of shape (k, p), or matrix and values
         As formulaic's `LinearConstraints` reads them.
     degrees : ndarray of shape (p,)
         Degrees of freedom of the t distributions of the coefficients; infinite for normal ones.
@@ -81,7 +81,7 @@ def wald_test(params: pd.Series, covariance: Array, constraints: Any, degrees: A
         If the combinations cannot be read, are none, or one follows from others.
     """
     names = [str(name) for name in params.index]
-    matrix, values = _read(constraints, names)
+    matrix, values = _read(r_matrix, names)
     if not len(matrix) or not np.all(np.isfinite(matrix)) or not np.all(np.isfinite(values)):
         raise ValueError("r_matrix must hold at least one combination, of finite numbers")
     length = np.linalg.norm(matrix, axis=1)
@@ -100,30 +100,30 @@ def wald_test(params: pd.Series, covariance: Array, constraints: Any, degrees: A
     return WaldTest(statistic / k, k, pvalue, denominator)
 
 
-def _read(constraints: Any, names: list[str]) -> tuple[Array, Array]:
+def _read(r_matrix: Any, names: list[str]) -> tuple[Array, Array]:
     """Return the combinations as a matrix, and their values."""
     from formulaic.utils.constraints import LinearConstraints
 
-    if isinstance(constraints, pd.DataFrame):
-        if sorted(map(str, constraints.columns)) != sorted(names):
+    if isinstance(r_matrix, pd.DataFrame):
+        if sorted(map(str, r_matrix.columns)) != sorted(names):
             raise ValueError(
-                f"r_matrix has the columns {quoted(list(constraints.columns))}, but the "
+                f"r_matrix has the columns {quoted(list(r_matrix.columns))}, but the "
                 f"coefficients are {quoted(names)}"
             )
-        constraints = constraints.rename(columns=str)[names].to_numpy(dtype=float)
-    if isinstance(constraints, list) and all(isinstance(one, str) for one in constraints):
-        constraints = ", ".join(constraints)
-    if isinstance(constraints, np.ndarray | list):
-        constraints = np.atleast_2d(np.asarray(constraints))
-        if constraints.ndim != 2 or constraints.shape[1] != len(names):
+        r_matrix = r_matrix.rename(columns=str)[names].to_numpy(dtype=float)
+    if isinstance(r_matrix, list) and all(isinstance(one, str) for one in r_matrix):
+        r_matrix = ", ".join(r_matrix)
+    if isinstance(r_matrix, np.ndarray | list):
+        r_matrix = np.atleast_2d(np.asarray(r_matrix))
+        if r_matrix.ndim != 2 or r_matrix.shape[1] != len(names):
             raise ValueError(
                 f"r_matrix must have a column for each of the {len(names)} coefficients, "
-                f"{quoted(names)}, got shape {constraints.shape}"
+                f"{quoted(names)}, got shape {r_matrix.shape}"
             )
-    if isinstance(constraints, str):
-        constraints = _written_out(constraints, names)
+    if isinstance(r_matrix, str):
+        r_matrix = _written_out(r_matrix, names)
     try:
-        read = LinearConstraints.from_spec(constraints, variable_names=names)
+        read = LinearConstraints.from_spec(r_matrix, variable_names=names)
         matrix = np.asarray(read.constraint_matrix, dtype=float)
         return matrix, np.asarray(read.constraint_values, dtype=float)
     except Exception as error:
@@ -173,7 +173,7 @@ def wald_test_terms(
     covariance : ndarray of shape (p, p)
         Of the coefficients.
     terms : mapping
-        Names of the coefficients by term; one that is an intercept is left out.
+        Names of the coefficients by term, without those that are not to be tested.
     degrees : ndarray of shape (p,)
         As in `wald_test`.
 
@@ -185,8 +185,6 @@ def wald_test_terms(
     names = [str(name) for name in params.index]
     rows = {}
     for term, columns in terms.items():
-        if term == "Intercept":
-            continue
         matrix = np.eye(len(names))[[names.index(column) for column in columns]]
         test = wald_test(params, covariance, matrix, degrees)
         rows[term] = {"statistic": test.statistic, "pvalue": test.pvalue, "df_constraint": test.df}

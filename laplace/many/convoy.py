@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from laplace.arguments import Array
 from laplace.contribution import Stacked
 from laplace.local import Stage
-from laplace.many.finds import Finds, Judged, Mask, Which
-from laplace.many.local_searches import Asked, LocalSearches
+from laplace.many.finds import Finds, Judged, Mask
+from laplace.many.local_searches import Answering, LocalSearches
 from laplace.many.lockstep import newton_steps
+from laplace.many.stack import Which
 from laplace.many.walks import Walks
 from laplace.matrices import diagonals, dot, solved, times
 from laplace.objective import Problem, all_the_same
@@ -58,17 +59,17 @@ class Convoy:
     problems : sequence of Problem
         Problems that `may_join`: all with tau free, all with it fixed above zero, or all at zero;
         and all of counts without a bound, or none.
-    asked : Asked
+    answering : Answering
         What answers for their rows, in the same order.
     strategy : Strategy, optional
         The constants; by default `STRATEGY`.
     """
 
     def __init__(
-        self, problems: Sequence[Problem], asked: Asked, strategy: Strategy | None = None
+        self, problems: Sequence[Problem], answering: Answering, strategy: Strategy | None = None
     ) -> None:
         self.strategy = STRATEGY if strategy is None else strategy
-        self.local = LocalSearches(problems, asked, self.strategy)
+        self.local = LocalSearches(problems, answering, self.strategy)
         # the maximum of the walk, where one confirmed what was found
         self._peaks: dict[int, FurtherMaximum] = {}
 

@@ -12,6 +12,7 @@ from laplace.contribution import AtZero, Contribution, Stacked
 from laplace.estimate import Estimate
 from laplace.local import Found, Stage
 from laplace.many.lockstep import Ends
+from laplace.many.stack import Which
 from laplace.newton import Ending, Maximum
 from laplace.objective import Problem
 from laplace.search import Candidate
@@ -19,7 +20,6 @@ from laplace.verdict import Verdict
 
 CONVERGED = Ending.MAXIMUM.value
 
-Which = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 

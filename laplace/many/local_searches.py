@@ -17,8 +17,9 @@ from laplace.arguments import Array
 from laplace.contribution import Stacked
 from laplace.families import typical_of_means
 from laplace.local import MAX_STEP_LOG_TAU, NEGLIGIBLE_VARIANCE, TAU_LIMIT, Plain, Stage
-from laplace.many.finds import Finds, Which, maximum_of, one_of
+from laplace.many.finds import Finds, maximum_of, one_of
 from laplace.many.lockstep import MAXIMUM, Ends, maximise_each
+from laplace.many.stack import Which
 from laplace.matrices import bordered, dot, solved, times
 from laplace.newton import DECREMENT_TOLERANCE
 from laplace.objective import Problem
@@ -28,7 +29,7 @@ from laplace.strategy import Strategy
 BOUNDARY, ELSEWHERE = 1, 2
 
 
-class Asked(Protocol):
+class Answering(Protocol):
     """What answers for the rows of many problems."""
 
     def at(self, which: Which, betas: Array, taus: Array, nodes: int) -> Stacked:
@@ -46,7 +47,7 @@ class LocalSearches:
     problems : sequence of Problem
         All with tau free, all with it fixed above zero, or all at zero; and all of counts without a
         bound, or none.
-    asked : Asked
+    answering : Answering
         What answers for their rows, in the same order.
     strategy : Strategy
         The constants.
@@ -64,9 +65,11 @@ class LocalSearches:
         Coefficients near that fit, where it was only made roughly; NaN elsewhere.
     """
 
-    def __init__(self, problems: Sequence[Problem], asked: Asked, strategy: Strategy) -> None:
+    def __init__(
+        self, problems: Sequence[Problem], answering: Answering, strategy: Strategy
+    ) -> None:
         self.problems = problems
-        self.asked = asked
+        self.answering = answering
         self.strategy = strategy
         self.p, count = problems[0].census.p, len(problems)
         self.evaluations = np.zeros(count, np.int64)
@@ -122,13 +125,13 @@ class LocalSearches:
         """Evaluate in the coefficients of the orthogonal columns and log tau."""
         self.evaluations[which] += 1
         betas = times(self.inverse[which], coefficients)
-        return self.asked.at(which, betas, taus, nodes).transformed(self.jacobian[which])
+        return self.answering.at(which, betas, taus, nodes).transformed(self.jacobian[which])
 
     def without(self, which: Which, coefficients: Array) -> Stacked:
         """Evaluate without random intercepts, in the coefficients alone."""
         self.evaluations[which] += 1
         inverse = self.inverse[which]
-        return self.asked.without(which, times(inverse, coefficients)).transformed(inverse)
+        return self.answering.without(which, times(inverse, coefficients)).transformed(inverse)
 
     # from one tau to another, as in `LocalSearch` -----------------------------------------------
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from laplace.arguments import Array
 from laplace.contribution import Stacked
+from laplace.many.stack import Which
 from laplace.matrices import diagonals, dot, factors, solved, times
 from laplace.newton import (
     DECREMENT_ACCEPTED,
@@ -29,7 +30,6 @@ from laplace.newton import (
     Step,
 )
 
-Which = NDArray[np.intp]
 EvaluateEach = Callable[[Which, Array], Stacked]
 # Why a search is stopped, a number each; zero where it goes on.
 StopEach = Callable[[Which, Array, Stacked], NDArray[np.int64]]
@@ -57,8 +57,6 @@ class Ends:
         `MAXIMUM`, `GIVEN_UP`, `TOO_LONG`, or what `stop` returned.
     iterations : ndarray of int, shape (k,)
         Numbers of Newton steps.
-    evaluations : ndarray of int, shape (k,)
-        How often each was evaluated.
     values, decrements : list of ndarray of shape (k,)
         Value and Newton decrement at each iterate.
     """
@@ -67,7 +65,6 @@ class Ends:
     there: Stacked
     ending: NDArray[np.int64]
     iterations: NDArray[np.int64]
-    evaluations: NDArray[np.int64]
     values: list[Array]
     decrements: list[Array]
 
@@ -118,7 +115,6 @@ def maximise_each(
         there = evaluate(np.arange(count), theta)
     ending = np.zeros(count, np.int64)
     iterations = np.zeros(count, np.int64)
-    evaluations = np.ones(count, np.int64)
     values: list[Array] = []
     decrements: list[Array] = []
     active = np.arange(count)
@@ -170,7 +166,6 @@ def maximise_each(
             which = active[left]
             candidate = theta[which] + step[left]
             tried = evaluate(which, candidate)
-            evaluations[which] += 1
             value = at.values[left]
             rises = (tried.values >= value + SUFFICIENT_INCREASE * slope[left]) & (
                 tried.values > value
@@ -193,7 +188,7 @@ def maximise_each(
             near = concave[left] & (decrement[left] <= DECREMENT_SURE)
             ending[active[left]] = np.where(near, MAXIMUM, GIVEN_UP)
         active = active[ending[active] == 0]
-    return Ends(theta, there, ending, iterations, evaluations, values, decrements)
+    return Ends(theta, there, ending, iterations, values, decrements)
 
 
 def newton_steps(at: Stacked) -> tuple[Array, NDArray[np.bool_]]:

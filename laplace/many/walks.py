@@ -13,9 +13,10 @@ import numpy as np
 from laplace.arguments import Array
 from laplace.contribution import Stacked
 from laplace.local import Stage
-from laplace.many.finds import Finds, Mask, Which
+from laplace.many.finds import Finds, Mask
 from laplace.many.local_searches import LocalSearches
 from laplace.many.lockstep import MAXIMUM, TOO_LONG, maximise_each
+from laplace.many.stack import Which
 from laplace.search import (
     LARGEST_COEFFICIENT,
     SAME_LOG_TAU,

@@ -162,13 +162,15 @@ def read(
     shift = None if given["offset"] is None else _kept("offset", given, values, here, present)
     times = None if given["weights"] is None else _kept("weights", given, values, here, present)
     if family == Binomial.name and trials is None and needs_trials(y, times is not None):
+        # not every door takes weights: they are named to those alone who gave some
+        taken = "" if times is None else "; weights are numbers of trials where it is a proportion"
         raise ValueError(
             f"family='binomial' needs a number of trials where {shown(text.outcome)} is not 0 or "
             "1; write 'successes / trials ~ ...' or 'cbind(successes, failures) ~ ...' with their "
-            "columns, or give weights with the numbers of trials where it is a proportion"
+            f"columns{taken}"
         )
     for term in text.offsets:
-        added = numbers_of("offset", here, term)
+        added = _offset_of(here, term)
         shift = added if shift is None else shift + added
 
     for factor in lookups(terms):
@@ -248,7 +250,7 @@ class Design:
     offsets : tuple of str
         Offsets that are terms of the formula.
     has_own_offset : bool
-        Whether the fit had an offset that was given row by row.
+        Whether the fit had an offset that was given row by row, so that new rows need theirs.
     caller : Caller
         Functions and variables of the calling code that the formula names.
     keys : tuple of str
@@ -282,14 +284,17 @@ class Design:
 
     @cached_property
     def terms(self) -> dict[str, list[str]]:
-        """Columns of X by the term of the formula that made them."""
+        """Columns of X by the term of the formula that made them; the intercept is none."""
         dropped = () if self.cells is None else self.cells.columns
         of = {str(term): [name for name in columns if name not in dropped]
               for term, _, columns in self.spec.structure}  # fmt: skip
-        return {"Intercept" if term == "1" else term: names for term, names in of.items() if names}
+        return {term: names for term, names in of.items() if names and term != "1"}
 
     def rows(self, data: Any, groups: Any, offset: Any) -> tuple[pd.DataFrame, Any, Any]:
         """Return X, groups and offset for new rows, the last two by column where named.
+
+        The offset is None where there is none, and where that of the fit is not known for new
+        rows: see `has_own_offset`.
 
         Raises
         ------
@@ -336,16 +341,13 @@ class Design:
         return X, labels, self._offset(offset, Columns(kept, self.caller))
 
     def _offset(self, given: Any, columns: Columns) -> Any:
-        """Return the offset of new rows: what is given, or what the fit had."""
+        """Return the offset of new rows: what is given, or what the fit had; None if not known."""
         if given is not None and not isinstance(given, str):
             return given
         if given is None and self.has_own_offset:
-            raise ValueError(
-                "offset must be given for new rows, as the fit had one: an entry for each row, or "
-                "a number for all, such as offset=0"
-            )
+            return None
         terms = [given] if given is not None else [*self.offsets, *filter(None, [self.offset])]
-        parts = [numbers_of("offset", columns, term) for term in terms]
+        parts = [_offset_of(columns, term) for term in terms]
         return sum(parts[1:], parts[0]) if parts else None
 
     def _as_fitted(self, data: pd.DataFrame) -> pd.DataFrame:
@@ -512,10 +514,10 @@ def _kept(
     return of_all[present]
 
 
-def numbers_of(name: str, columns: Columns, expression: str) -> pd.Series:
-    """Return what an expression gives, which must be numbers."""
-    values = plain(columns.column(f"the {name}", expression, single=True))
-    vector = as_vector(f"{name} {expression}", values, len(values), check=False)
+def _offset_of(columns: Columns, expression: str) -> pd.Series:
+    """Return the offset that an expression gives, which must be numbers."""
+    values = plain(columns.column("the offset", expression, single=True))
+    vector = as_vector(f"offset {expression}", values, len(values), check=False)
     return pd.Series(vector, index=values.index)
 
 

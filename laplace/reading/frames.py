@@ -175,7 +175,13 @@ class Columns:
         return name in self.data.columns and (name != expression.strip() or "(" not in name)
 
     def _alone(self, name: str) -> tuple[set[str], set[str]]:
-        """Return the same of a name that stands alone, and is no column."""
+        """Return the columns and the names of the caller that a name needs which is no column.
+
+        Raises
+        ------
+        ValueError
+            If the caller does not have it, either.
+        """
         if name in self.caller.values:
             return set(), {name}
         root = name.partition(".")[0]

@@ -68,7 +68,8 @@ def columns_of_groups(groups: Any, data: pd.DataFrame) -> tuple[str, ...]:
 def labels_of(keys: Sequence[str], groups: Any, data: pd.DataFrame) -> pd.Series:
     """Return each row's group: a label, or the combination of several columns' labels."""
     if not keys:
-        return as_rows("groups", groups, data)
+        check_mask("groups", groups)
+        return _of_rows("groups", groups, as_labels(groups).to_flat_index(), data)
     if len(keys) == 1:
         return data[keys[0]]
     plain_keys = [data[key].astype(object) for key in keys]
@@ -78,14 +79,22 @@ def labels_of(keys: Sequence[str], groups: Any, data: pd.DataFrame) -> pd.Series
 
 
 def as_rows(name: str, given: Any, data: pd.DataFrame) -> pd.Series:
-    """Return values of the same length as a table, with its rows' labels."""
+    """Return numbers of the same length as a table, with its rows' labels.
+
+    Raises
+    ------
+    ValueError
+        If they are masked, of more than one dimension, or those of other rows.
+    """
     check_mask(name, given)
-    if name == "groups":
-        values: Any = as_labels(given).to_flat_index()
-    else:
-        values = given if isinstance(given, pd.Series) else np.asarray(given)
-        if values.ndim != 1:
-            raise ValueError(f"{name} must have one dimension, got shape {values.shape}")
+    values = given if isinstance(given, pd.Series) else np.asarray(given)
+    if values.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, got shape {values.shape}")
+    return _of_rows(name, given, values, data)
+
+
+def _of_rows(name: str, given: Any, values: Any, data: pd.DataFrame) -> pd.Series:
+    """Return what was given for each row with the labels of the rows, if these are its own."""
     if len(values) != len(data):
         raise ValueError(f"{name} has length {len(values)}, but data has {len(data)} rows")
     common_index(data=data, **{name: given})

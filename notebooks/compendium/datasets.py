@@ -121,7 +121,7 @@ _TOENAIL = Dataset(
         "of continuous oral therapy for toenail onychomycosis caused by dermatophytes: a "
         "double-blind comparative trial of terbinafine 250 mg/day versus itraconazole 200 mg/day. "
         "Journal of the American Academy of Dermatology 38, S57–S63. "
-        "doi:10.1016/S0190-9622(98)70486-4"
+        "doi:10.1016/S0190-9622(98)70486-4."
     ),
     see_also=(
         "E. Lesaffre and B. Spiessens (2001). On the effect of the number of quadrature points in "
@@ -206,8 +206,8 @@ _CONTRACEPTION = Dataset(
     carried_by="R package mlmRev 1.0-8, by Douglas Bates, Martin Maechler and Ben Bolker",
     licence="GPL (>= 2)",
     interest=(
-        "Districts of very different size differ moderately (tau near 0.5), so that the Laplace "
-        "approximation is enough; and the log odds are a curve in age."
+        "Districts of very different size differ moderately (tau near 0.5), so that Laplace is off "
+        "by a few hundredths of a standard error at most; and the log odds are a curve in age."
     ),
     rows=1934,
     groups=60,

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from compendium.simulate import share_with_one_outcome, small_groups
-from laplace.fit import ApproximationWarning, ConvergenceWarning, fit
+from laplace.fit import ConvergenceWarning, fit
 from laplace.simulate import Simulated, random_intercepts
+from laplace.verdict import ApproximationWarning
 
 __all__ = ["map_of_designs", "predicted_shifts", "random_design"]
 
