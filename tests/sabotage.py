@@ -66,12 +66,12 @@ def book(name: str) -> str:
 
 ALTERATIONS = (
     # numbers and number words in text
-    Alteration(book("03_two_sites"), "above 709.8", "above 907.8", PROSE),
+    Alteration(book("A_derivatives"), "above 709.8", "above 907.8", PROSE),
     Alteration(book("03_two_sites"), "four more because they", "six more because they", PROSE),
     Alteration(book("03_two_sites"), "Each of its three terms", "Each of its two terms", PROSE),
     Alteration(book("03_two_sites"), "modes at 0.1", "modes at 0.7", PROSE),
     Alteration(book("03_two_sites"), "two or ten sites of 500", "two or ten sites of 600", PROSE),
-    Alteration(book("02_derivation"), "close to $1/(12e)$", "close to $1/(10e)$", PROSE),
+    Alteration(book("02_derivation"), "close to $1/(12r)$", "close to $1/(10r)$", PROSE),
     Alteration(book("03_two_sites"), "does so ten times", "does so twelve times", PROSE),
     Alteration(
         book("04_quadrature"),

@@ -141,7 +141,9 @@ def test_a_summary_is_of_any_fit() -> None:
         fit = laplace.fit(y, X, groups)
     with pytest.raises(ValueError, match="below that of the smaller"):
         fit.test_tau()
-    assert "not available: the larger model has a log-likelihood of" in str(fit.summary())
+    said = str(fit.summary())
+    assert "not available: the larger model has a log-likelihood of" in said
+    assert "Other maxima     at tau = 300.0000, higher by 2.7" in said
 
 
 def test_weights_of_counts_are_no_offset() -> None:

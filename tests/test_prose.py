@@ -253,7 +253,7 @@ def test_two_nodes_can_be_worse_than_one() -> None:
 
 def test_limits_of_exponentials() -> None:
     """Where e^eta and its powers overflow, and where 1 - pi is rounded to zero."""
-    sentence = said("notebooks/03_two_sites.ipynb", "*Overflow.*")
+    sentence = said("notebooks/A_derivatives.ipynb", "*Overflow.*")
     typed = re.findall(r"above (\d+\.\d)", sentence)
     eta = np.arange(0.0, 1000.0, 0.01)
     with np.errstate(all="ignore"):
@@ -308,7 +308,7 @@ def test_what_is_said_of_the_data_sets_of_the_paper() -> None:
 
 
 def test_the_linear_predictors_of_the_published_data() -> None:
-    said("notebooks/03_two_sites.ipynb", "beyond 36.7 in places, and short of 236.6")
+    said("notebooks/A_derivatives.ipynb", "beyond 36.7 in places, and short of 236.6")
     data = published.two_sites()
     assert 36.7 < (data.X @ data.beta).max() < 236.6
     said("notebooks/03_two_sites.ipynb", "without it, 12 of 17 formulas are wrong")

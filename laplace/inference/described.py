@@ -187,13 +187,14 @@ class Described(Uses):
         )
 
     def _others_in_words(self) -> str:
-        """Return the other maxima of the likelihood, and how much lower they are."""
+        """Return the other maxima of the likelihood, and how much lower or higher they are."""
         top = self.penalized_llf if self.verdict.exact else self.verdict.value
         if self.reml:
             top = self.reml_criterion
+        below = {peak.tau: top - peak.value for peak in self.other_maxima}
         return "; ".join(
-            f"at tau = {digits(peak.tau)}, lower by {top - peak.value:.4g}"
-            for peak in self.other_maxima
+            f"at tau = {digits(tau)}, {'lower' if by >= 0.0 else 'higher'} by {abs(by):.4g}"
+            for tau, by in below.items()
         )
 
     def _tau_in_words(self) -> str:
