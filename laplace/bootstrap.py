@@ -87,12 +87,16 @@ class Bootstrap:
         Why a replicate has no estimate, in words, for those that have none.
     nodes : int
         Number of quadrature nodes; with ``nodes="auto"`` the least, and some replicates have more.
+    doubtful : Index
+        The replicates whose estimate is not to be trusted, as `Fit.doubt` would say. They count as
+        they are: a few of them may make standard errors large, and quantiles less so.
     """
 
     params: pd.DataFrame
     estimate: pd.Series
     failed: pd.Series
     nodes: int
+    doubtful: pd.Index[int]
     # how many failed, by the kind of their reasons
     _kinds: dict[str, int]
 
@@ -156,6 +160,8 @@ class Bootstrap:
     def _words(self) -> str:
         """Say how many replicates there are, and why some have no estimate."""
         line = f"{self.replicates} replicates, with {self.nodes} node{'s' * (self.nodes > 1)}"
+        if count := len(self.doubtful):
+            line = f"{line}; {count} of them {'are' if count > 1 else 'is'} not to be trusted"
         if not len(self.failed):
             return f"{line}; all have estimates"
         reasons = "; ".join(f"{count}: {kind}" for kind, count in self._kinds.items())
@@ -268,6 +274,7 @@ def bootstrap(fit: Fit, replicates: int = 1000, seed: Any = 0, workers: int = 1)
             index=pd.Index(failed, name="replicate"),
         ),
         fit.nodes,
+        index[found.doubtful],
         count_kinds(failed.values()),
     )
 
@@ -368,6 +375,7 @@ def _simulated(
             np.concatenate([part[k].theta for part in found]),
             np.concatenate([part[k].llf for part in found]),
             [why for part in found for why in part[k].reasons],
+            np.concatenate([part[k].doubtful for part in found]),
         )
         for k in range(len(targets))
     ]

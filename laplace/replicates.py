@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from laplace.answers import Census
 from laplace.arguments import Array, whole_number
@@ -116,11 +117,14 @@ class Estimates:
         Log-likelihoods.
     reasons : list of Failure or None
         Why there is no estimate; None where there is one.
+    doubtful : ndarray of bool, shape (R,)
+        Whether the verdict on an estimate is that it is not to be trusted.
     """
 
     theta: Array
     llf: Array
     reasons: list[Failure | None]
+    doubtful: NDArray[np.bool_]
 
 
 def seeds_of(seed: Any, count: int) -> list[np.random.SeedSequence]:
@@ -171,18 +175,18 @@ def _fitted(target: Target, outcomes: Array, threads: int | None) -> Estimates:
         replace(problem, census=census) for census in _censuses(problem.census, data, outcomes)
     ]
     joining = np.array([k for k, one in enumerate(problems) if may_join(one)], dtype=int)
-    alone = np.ones(count, bool)
+    alone, doubtful = np.ones(count, bool), np.zeros(count, bool)
     if joining.size and reference_nodes(target.rules[0]) is not None:
         convoy = Convoy(
             [problems[k] for k in joining.tolist()],
             Stack.of_outcomes(data, outcomes[joining], threads),
         )
-        found, theta[joining], llf[joining] = convoy.estimates(target.rules)
+        found, theta[joining], llf[joining], doubtful[joining] = convoy.estimates(target.rules)
         alone[joining[found]] = False
     reasons: list[Failure | None] = [None] * count
     for k in np.flatnonzero(alone).tolist():
-        theta[k], llf[k], reasons[k] = _fitted_alone(target, outcomes[k])
-    return Estimates(theta, llf, reasons)
+        theta[k], llf[k], reasons[k], doubtful[k] = _fitted_alone(target, outcomes[k])
+    return Estimates(theta, llf, reasons, doubtful)
 
 
 def _censuses(census: Census, data: GroupedData, outcomes: Array) -> Iterator[Census]:
@@ -194,7 +198,7 @@ def _censuses(census: Census, data: GroupedData, outcomes: Array) -> Iterator[Ce
         yield replace(census, outcomes=total, mixed_groups=both)
 
 
-def _fitted_alone(target: Target, outcomes: Array) -> tuple[Array, float, Failure | None]:
+def _fitted_alone(target: Target, outcomes: Array) -> tuple[Array, float, Failure | None, bool]:
     """Fit a model to one set of outcomes, by the whole search."""
     nothing = np.full(target.data.p + 1, np.nan)
     site, problem = Site(target.data.with_outcomes(outcomes)), target.problem
@@ -205,9 +209,9 @@ def _fitted_alone(target: Target, outcomes: Array) -> tuple[Array, float, Failur
     try:
         fit = fit_quietly(Sites([site]), site, options)
     except SeparationError:
-        return nothing, np.nan, Failure(SEPARATED)
+        return nothing, np.nan, Failure(SEPARATED), False
     except (ValueError, ArithmeticError) as error:
-        return nothing, np.nan, Failure(REFUSED, str(error))
+        return nothing, np.nan, Failure(REFUSED, str(error)), False
     if not fit.converged:
-        return nothing, np.nan, Failure(NOT_CONVERGED, fit.message)
-    return np.append(fit.beta, fit.tau), fit.llf, None
+        return nothing, np.nan, Failure(NOT_CONVERGED, fit.message), False
+    return np.append(fit.beta, fit.tau), fit.llf, None, fit.verdict.is_doubtful

@@ -120,7 +120,9 @@ def test_the_same_for_any_number_of_replicates_and_threads(monkeypatch) -> None:
 
 def _bootstrap_of(values: np.ndarray, estimate: float) -> Bootstrap:
     params = pd.DataFrame({"x": values})
-    return Bootstrap(params, pd.Series({"x": estimate}), pd.Series(dtype=object), 1, {})
+    return Bootstrap(
+        params, pd.Series({"x": estimate}), pd.Series(dtype=object), 1, pd.Index([]), {}
+    )
 
 
 def test_intervals_are_the_quantiles_of_the_replicates() -> None:
@@ -233,6 +235,7 @@ def test_none_has_an_estimate() -> None:
         pd.Series({"x": 1.0}),
         pd.Series({0: str(why)}),
         1,
+        pd.Index([]),
         count_kinds([why]),
     )
     assert again.conf_int().isna().all(axis=None)

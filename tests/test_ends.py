@@ -130,6 +130,25 @@ def test_replicates_have_as_many_nodes_as_they_need() -> None:
     assert by_one.params["tau"].max() > 100.0
 
 
+def test_replicates_that_are_not_to_be_trusted_are_counted() -> None:
+    rows = sparse(33)
+    fit = fitted(rows)
+    again = fit.bootstrap(60, seed=1)
+    assert 0 < len(again.doubtful) < 60
+    assert f"{len(again.doubtful)} of them are not to be trusted" in repr(again)
+    for k in again.params.index[:25]:
+        if k in again.failed.index:
+            continue
+        drawn = fit.simulate(np.random.SeedSequence(1, spawn_key=(k,)))
+        alone = fitted({**rows, "y": drawn})
+        same = abs(alone.tau - again.params.loc[k, "tau"]) < 1e-6 * (1.0 + alone.tau)
+        assert not same or alone.verdict.is_doubtful == (k in again.doubtful)
+    quiet = laplace.fit(*laplace.simulate.random_intercepts([20] * 30, [-0.5, 1.0], 1.0))
+    none = quiet.bootstrap(50)
+    assert not len(none.doubtful)
+    assert "trusted" not in repr(none)
+
+
 def test_a_summary_is_of_any_fit() -> None:
     """Also where the test of tau = 0 has no answer, as the fit is not at its maximum."""
     y = [1, 0, 0, 0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0, 0, 1]

@@ -86,8 +86,8 @@ class Convoy:
             for k, compared in enumerate(searched)
         ]
 
-    def estimates(self, rules: tuple[int, ...]) -> tuple[Mask, Array, Array]:
-        """Return of the same the estimates alone.
+    def estimates(self, rules: tuple[int, ...]) -> tuple[Mask, Array, Array, Mask]:
+        """Search, and return the estimates alone; see `run`.
 
         Returns
         -------
@@ -97,16 +97,19 @@ class Convoy:
             Coefficients and tau.
         values : ndarray of shape (D,)
             Log-likelihoods.
+        doubtful : ndarray of bool, shape (D,)
+            Whether the verdict on an estimate is that it is not to be trusted.
         """
         count, p = len(self.local.problems), self.local.p
-        found, values = np.zeros(count, bool), np.full(count, np.nan)
-        theta = np.full((count, p + 1), np.nan)
+        found, doubtful = np.zeros(count, bool), np.zeros(count, bool)
+        values, theta = np.full(count, np.nan), np.full((count, p + 1), np.nan)
         for k, compared in enumerate(self._searched(rules)):
             if compared is not None:
                 judged, i = compared[-1]
                 found[k], values[k] = True, judged.contribution.values[i]
                 theta[k, :p], theta[k, p] = judged.beta[i], judged.finds.tau[i]
-        return found, theta, values
+                doubtful[k] = judged.verdict(i).is_doubtful
+        return found, theta, values, doubtful
 
     def _searched(self, rules: tuple[int, ...]) -> list[list[tuple[Judged, int]] | None]:
         """Return the maxima that were compared for each problem; None for one that has left."""
