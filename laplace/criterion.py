@@ -63,6 +63,8 @@ RATIO = STRATEGY.walk_ratio
 FIRST_FACTOR = 1.1
 # Of log tau.
 TOLERANCE = 1e-13
+# A value at one end of a bracket is zero but for rounding below this part of that at the other.
+ROUNDING = 1e-6
 # Step in log tau of a second derivative, which is only needed for standard errors: to 1e-6.
 STEP_OF_SLOPE = 1e-3
 
@@ -249,13 +251,17 @@ class _LostError(Exception):
 def root(function: Callable[[float], float], low: float, high: float) -> float:
     """Return a zero of a function of log tau between two values with different signs.
 
-    Where one of them is the zero itself, rounding may give both the same sign.
+    Where one of them is the zero itself, rounding may give both the same sign; any other two of the
+    same sign have no zero that is known to lie between them.
     """
     from scipy.optimize import brentq
 
     known = {end: function(end) for end in (low, high)}
     if known[low] * known[high] >= 0.0:
-        return min(known, key=lambda end: abs(known[end]))
+        nearest, other = sorted(known, key=lambda end: abs(known[end]))
+        if abs(known[nearest]) > ROUNDING * abs(known[other]):
+            raise _LostError
+        return nearest
 
     def evaluate(log_tau: float) -> float:
         return known[log_tau] if log_tau in known else function(log_tau)

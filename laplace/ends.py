@@ -18,18 +18,14 @@ from laplace.contribution import Contribution
 from laplace.later import special
 from laplace.newton import maximise
 from laplace.objective import Objective, Problem
-from laplace.profile import (
-    Inner,
-    Peak,
-    Piece,
-    coefficient_of,
-    profile_intervals,
-    rotation_of,
-)
+from laplace.profile import Inner, Peak, Piece, profile_intervals, rotation_of
 from laplace.strategy import STRATEGY
+from laplace.verdict import SPACING_LIMIT, spacing
 
 # The rules by which ends are looked at again.
 MORE_NODES = (25, 51, 103, 199)
+# A rule says something of another only with so many times its nodes: 103 repeat what 99 say.
+MUCH_MORE = 1.5
 # At a tau of up to so many times the estimate, the nodes that are enough there are enough.
 FAR = 2.0
 # An end that misses the cut by more than this, in standard errors, by the last rule is rough.
@@ -46,18 +42,15 @@ class Intervals:
         As of `laplace.profile.profile_intervals`.
     rough : tuple of int
         The parameters whose intervals no rule confirms.
-    nodes : int
-        Number of nodes of the rule by which they were followed.
     """
 
     pieces: list[list[Piece]]
     rough: tuple[int, ...]
-    nodes: int
 
 
 def rules_after(nodes: int) -> Iterator[int]:
     """Yield the rules by which the ends of a rule are looked at."""
-    return (more for more in MORE_NODES if more > nodes)
+    return (more for more in MORE_NODES if more >= MUCH_MORE * nodes)
 
 
 def is_far(pieces: list[Piece], tau: float) -> bool:
@@ -86,7 +79,7 @@ def confirmed_intervals(peak: Peak, problem: Problem, nodes: int, alpha: float) 
     """
     pieces = profile_intervals(peak, problem.objective(nodes), alpha)
     if not peak.tau_is_free or not is_far(pieces[-1], peak.tau):
-        return Intervals(pieces, (), nodes)
+        return Intervals(pieces, ())
     cut = float(np.sqrt(special().chdtri(1, alpha)))
     everything = tuple(range(len(pieces)))
     off = np.zeros(len(pieces))
@@ -94,16 +87,24 @@ def confirmed_intervals(peak: Peak, problem: Problem, nodes: int, alpha: float) 
         objective = problem.objective(more)
         finer = _peak_by(peak, objective)
         if finer is None:
-            return Intervals(pieces, everything, nodes)
+            return Intervals(pieces, everything)
         try:
             off = np.array([_off(finer, objective, k, of, cut) for k, of in enumerate(pieces)])
-            if np.all(off <= STRATEGY.enough):
-                return Intervals(pieces, (), nodes)
+            if np.all(off <= STRATEGY.enough) and not _is_coarse(problem, pieces[-1], more):
+                break
             pieces = profile_intervals(finer, objective, alpha)
         except ArithmeticError:  # the rules differ so much that neither can be trusted there
-            return Intervals(pieces, everything, nodes)
-        peak, nodes = finer, more
-    return Intervals(pieces, tuple(np.flatnonzero(off > ROUGH_END).tolist()), nodes)
+            return Intervals(pieces, everything)
+        peak = finer
+    rough = off > ROUGH_END
+    rough[-1] |= _is_coarse(problem, pieces[-1], more)
+    return Intervals(pieces, tuple(np.flatnonzero(rough).tolist()))
+
+
+def _is_coarse(problem: Problem, of_tau: list[Piece], nodes: int) -> bool:
+    """Return whether nodes are too far apart at the end of an interval of tau."""
+    end, some_tell_nothing = of_tau[-1][1], problem.census.mixed_groups < problem.census.m
+    return bool(some_tell_nothing and np.isfinite(end) and spacing(end, nodes) > SPACING_LIMIT)
 
 
 def _peak_by(peak: Peak, objective: Objective) -> Peak | None:
@@ -130,12 +131,12 @@ def _peak_by(peak: Peak, objective: Objective) -> Peak | None:
 def _off(peak: Peak, objective: Objective, k: int, pieces: list[Piece], cut: float) -> float:
     """Return by how much the ends of an interval miss the cut at most, in standard errors."""
     p = len(peak.beta)
-    rotation = np.eye(p) if k == p else rotation_of(objective, k)
+    rotation, unit = (np.eye(p), 1.0) if k == p else rotation_of(objective, k)
     values = []
     for end in {end for piece in pieces for end in piece if np.isfinite(end)}:
         inner = Inner(peak, objective, rotation)
         if k < p:
-            values.append(inner.at_coefficient(coefficient_of(objective, k, end))[0])
+            values.append(inner.at_coefficient(end / unit)[0])
         elif end > 0.0:
             values.append(inner.at_tau(end)[0])
     roots = np.sqrt(2.0 * np.maximum(peak.value - np.array(values), 0.0))

@@ -167,28 +167,19 @@ def joined(pieces: list[Piece]) -> list[Piece]:
     return result
 
 
-def rotation_of(objective: Objective, k: int) -> Array:
-    """Return the rotation in which coefficient k is the last one, but for a factor; (p, p)."""
+def rotation_of(objective: Objective, k: int) -> tuple[Array, float]:
+    """Return the rotation in which coefficient k is the last one times a factor, and the factor."""
     # coefficient k is this row times those of the orthogonal columns
     row = objective.basis.inverse[k]
     q, _ = np.linalg.qr(row[:, None], mode="complete")
-    return np.asarray(q[:, np.roll(np.arange(len(row)), -1)].T)
-
-
-def _unit_of(objective: Objective, k: int) -> float:
-    """Return that factor."""
-    return float(objective.basis.inverse[k] @ rotation_of(objective, k)[-1])
-
-
-def coefficient_of(objective: Objective, k: int, value: float) -> float:
-    """Return the last coefficient of the rotation where coefficient k has a value."""
-    return value / _unit_of(objective, k)
+    rotation = q[:, np.roll(np.arange(len(row)), -1)].T
+    return np.asarray(rotation), float(row @ q[:, 0])
 
 
 def _coefficient_pieces(peak: Peak, objective: Objective, k: int, cut: float) -> list[Piece]:
     """Return the pieces of the interval of coefficient k."""
     p = len(peak.beta)
-    rotation, unit = rotation_of(objective, k), _unit_of(objective, k)
+    rotation, unit = rotation_of(objective, k)
 
     def side(estimate: Array, tau: float, sign: float) -> float:
         inner = Inner(peak, objective, rotation)

@@ -308,11 +308,13 @@ class Fit(Described):
                     "method='profile' needs a fit that reached a maximum, but this one did not "
                     f"converge: {self.message}"
                 )
-            pieces = self._profiled(level)
+            pieces, rough = self._profiled(level)
             ends = [(of[0][0], of[-1][1]) for of in pieces]
             result = pd.DataFrame(ends, index=self._names, columns=["lower", "upper"])
             result.attrs["pieces"] = dict(zip(self._names, pieces, strict=True))
             _warn_of_pieces(result.attrs["pieces"])
+            if rough:
+                _warn_of_rough_ends([self._names[k] for k in rough])
             return result
         degrees = np.append(self.df_resid, np.inf)[: len(self._names)]
         half = quantile(degrees, level) * self.bse
@@ -330,14 +332,16 @@ class Fit(Described):
             result.iloc[-1] = [self.tau / factor, self.tau * factor]
         return result
 
-    def _profiled(self, alpha: float) -> list[list[Piece]]:
-        """Return profile intervals; with ``nodes="auto"``, by as many nodes as their ends need."""
+    def _profiled(self, alpha: float) -> tuple[list[list[Piece]], tuple[int, ...]]:
+        """Return profile intervals, and the parameters of which they are rough.
+
+        With ``nodes="auto"``, they are by as many nodes as their ends need.
+        """
         if not self._result.is_automatic or self._problem.sites.guarded:
-            return profile_intervals(self._peak(), self._problem.objective(self.nodes), alpha)
+            objective = self._problem.objective(self.nodes)
+            return profile_intervals(self._peak(), objective, alpha), ()
         found = confirmed_intervals(self._peak(), self._problem, self.nodes, alpha)
-        if found.rough:
-            _warn_of_rough_ends([self._names[k] for k in found.rough])
-        return found.pieces
+        return found.pieces, found.rough
 
     def _peak(self) -> Peak:
         return Peak(
@@ -548,7 +552,7 @@ def _warn_of_rough_ends(names: list[str]) -> None:
         f"the interval of {quoted(names)} is rough: at its ends, where tau may be large, "
         f"quadrature by up to {max(MORE_NODES)} nodes does not tell the likelihood",
         ApproximationWarning,
-        stacklevel=4,
+        stacklevel=3,
     )
 
 

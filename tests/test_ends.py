@@ -16,6 +16,7 @@ from scipy.stats import chi2
 import laplace
 from compendium import datasets
 from laplace import ends
+from laplace.criterion import _LostError, root
 from laplace.sites import Sites
 
 CUT = chi2.isf(0.05, 1)
@@ -98,6 +99,19 @@ def test_regular_data_need_no_second_look(monkeypatch) -> None:
     monkeypatch.setattr(ends, "MORE_NODES", ())
     again = laplace.fit_formula("incidence / size ~ period", datasets.cbpp(), "herd")
     assert again.conf_int(method="profile").equals(expected)
+
+
+@pytest.mark.parametrize("nodes", [1, 3, 5, 9, 15, 25, 51, 99])
+def test_a_rule_is_judged_by_one_with_many_more_nodes(nodes: int) -> None:
+    """With 103 nodes one would repeat what 99 say."""
+    assert next(ends.rules_after(nodes)) >= 1.5 * nodes
+
+
+def test_two_values_of_the_same_sign_hold_no_zero() -> None:
+    assert root(lambda x: x - 0.3, 0.0, 1.0) == pytest.approx(0.3, abs=1e-12)
+    assert root(lambda x: x + 1e-12, 0.0, 1.0) == 0.0  # the zero itself, but for rounding
+    with pytest.raises(_LostError):
+        root(lambda x: x + 0.5, 0.0, 1.0)
 
 
 def test_no_further_questions_go_to_guarded_sites() -> None:

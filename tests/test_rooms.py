@@ -133,10 +133,6 @@ def test_no_room_imports_an_engine() -> None:
     assert [room for room in ROOMS if "engines" in imported(room)] == []
 
 
-# The plan of the rows and its kernels know each other: the kernels cut the blocks.
-TOGETHER = {("plan", "kernels")}
-
-
 @pytest.mark.parametrize("room", ROOMS)
 def test_imports_go_one_way(room: str) -> None:
     for other in imported(room):

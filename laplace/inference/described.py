@@ -191,10 +191,10 @@ class Described(Uses):
         top = self.penalized_llf if self.verdict.exact else self.verdict.value
         if self.reml:
             top = self.reml_criterion
-        below = {peak.tau: top - peak.value for peak in self.other_maxima}
         return "; ".join(
-            f"at tau = {digits(tau)}, {'lower' if by >= 0.0 else 'higher'} by {abs(by):.4g}"
-            for tau, by in below.items()
+            f"at tau = {digits(peak.tau)}, {'lower' if peak.value <= top else 'higher'} by "
+            f"{abs(top - peak.value):.4g}"
+            for peak in self.other_maxima
         )
 
     def _tau_in_words(self) -> str:
