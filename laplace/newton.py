@@ -114,6 +114,7 @@ def maximise(
     stop: Callable[[Array, Contribution], Enum | None] | None = None,
     max_iterations: int = 100,
     tolerance: float = DECREMENT_TOLERANCE,
+    there: Contribution | None = None,
 ) -> Maximum:
     """Maximise a smooth function by Newton's method with its exact Hessian.
 
@@ -145,6 +146,8 @@ def maximise(
     tolerance : float
         Newton decrement at which the point is called the maximum: the square of its distance from
         the maximum in standard errors.
+    there : Contribution, optional
+        What `evaluate` returns at the first parameters, where it is known.
 
     Returns
     -------
@@ -155,7 +158,7 @@ def maximise(
     Nocedal, J. and Wright, S. J. (2006). Numerical Optimization, 2nd edition, chapter 3. Springer.
     """
     theta = np.array(start, dtype=float)
-    current = evaluate(theta)
+    current = evaluate(theta) if there is None else there
     history: list[Step] = []
 
     def ended(ending: Ending, reason: Enum | None = None) -> Maximum:

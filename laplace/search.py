@@ -17,7 +17,8 @@ highest            Otherwise: a search from a first guess of tau and, until one 
                    intercepts, which is the limit as tau falls to zero.
 verdict            Always: one evaluation at the estimate by a reference rule (`laplace.verdict`).
 walk               Where there is doubt: the maximum over the coefficients is followed over values
-                   of tau by the reference rule, and the search begins again at each maximum found.
+                   of tau by the reference rule (`laplace.walk`), and the search begins again at
+                   each maximum found.
 more nodes         With ``nodes="auto"``: until no parameter is predicted to move by more than
                    ``enough`` = 0.01 standard errors, and none of these is off by a factor of more
                    than ``enough_ratio`` = 1.05.
@@ -60,19 +61,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from laplace.arguments import Array
-from laplace.contribution import COEFFICIENTS, Contribution, Evaluate
+from laplace.contribution import COEFFICIENTS, Contribution
 from laplace.estimate import Estimate, estimate_of
 from laplace.later import pd
 from laplace.local import Found, LocalSearch, Plain, Stage, Start
-from laplace.newton import Maximum, maximise, newton_step
+from laplace.newton import maximise, newton_step
 from laplace.objective import Objective, Problem
 from laplace.strategy import STRATEGY, Strategy
 from laplace.verdict import REFERENCE_NODES, FurtherMaximum, Verdict, apart, judge, reference_nodes
+from laplace.walk import Station, follow, sees_only, walked_taus
 
-# Of an orthogonal column, whose mean square is one: no walk goes beyond.
-LARGEST_COEFFICIENT = 1e3
-# Newton decrement at which the maximum over the coefficients is near enough, on the walk.
-TOLERANCE_OF_WALK = 1e-4
 # A maximum of the walk is that of a candidate when log tau differs by less; two searches with the
 # same rule ended at the same maximum when log tau, and the log-likelihood, do.
 SAME_PEAK, SAME_LOG_TAU, SAME_VALUE = 0.5, 1e-4, 1e-6
@@ -150,37 +148,6 @@ class Result:
                 "below": [best - c.verdict.value for c in self.compared],
             }
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Profiled(Contribution):
-    """What is maximised over the coefficients at a fixed tau, and its derivative in log tau."""
-
-    slope: float
-
-    def _with(self, value: float, gradient: Array, hessian: Array) -> Profiled:
-        """Return it with another value and derivatives."""
-        return Profiled(value, gradient, hessian, self.slope)
-
-
-@dataclass(frozen=True, eq=False)
-class Station:
-    """The maximum over the coefficients at a value of tau, on the walk.
-
-    Attributes
-    ----------
-    tau : float
-        The value.
-    coefficients : ndarray of shape (p,)
-        Of the orthogonal columns.
-    value, slope : float
-        What is maximised, and its derivative in log tau.
-    """
-
-    tau: float
-    coefficients: Array
-    value: float
-    slope: float
 
 
 def search_with(
@@ -376,8 +343,7 @@ class Search:
 
     def _peaks(self, nodes: int) -> list[Found]:
         """Return the maxima by a rule with many nodes, the highest first."""
-        objective = self.problem.objective(nodes)
-        stations = self._walk(objective)
+        stations = follow(self.local, self._taus(), nodes)
         if self.problem.tau is not None:
             found = self.local.from_start(
                 nodes, (stations[-1].coefficients, self.problem.tau), Stage.WALK
@@ -422,38 +388,6 @@ class Search:
         last = strategy.walk_to if self.problem.tau is None else self.problem.tau
         return walked_taus(float(first), last, strategy.walk_ratio)
 
-    def _walk(self, objective: Objective) -> list[Station]:
-        """Follow the maximum over the coefficients from a small tau to a large one."""
-        strategy, plain, taus = self.strategy, self.local.plain(), self._taus()
-        coefficients, before = plain.maximum.theta, float(taus[0])
-        stations = []
-        for tau in taus:
-
-            def evaluate(beta: Array, tau: float = float(tau)) -> Profiled:
-                at = objective.at(beta, tau)
-                return Profiled(at.value, at.gradient, at.hessian, float(at.gradient[-1])).of(
-                    COEFFICIENTS
-                )
-
-            start, moved = coefficients, self.local.moved(coefficients, before, float(tau))
-            if self._rises(evaluate, start, moved):
-                start = moved
-            before = float(tau)
-            found: Maximum = maximise(
-                evaluate, start, max_iterations=strategy.steps_of_walk, tolerance=TOLERANCE_OF_WALK
-            )
-            at = found.contribution
-            assert isinstance(at, Profiled)  # which is what `evaluate` returns
-            coefficients = found.theta
-            stations.append(Station(float(tau), coefficients, at.value, at.slope))
-        return stations
-
-    def _rises(self, evaluate: Evaluate, start: Array, moved: Array) -> bool:
-        """Whether another start is higher; no move is tried that leaves all reason."""
-        if np.max(np.abs(moved)) > LARGEST_COEFFICIENT:
-            return False
-        return evaluate(moved).value > evaluate(start).value
-
     def _unbounded(self, last: Station, objective: Objective) -> Found:
         """Return where the walk ended, while the likelihood still rose."""
         theta = np.append(last.coefficients, np.log(last.tau))
@@ -479,6 +413,8 @@ class Search:
         if not compared:
             compared = (self._candidate(self.local.first(nodes), walked),)
         converged = [c for c in compared if c.found.converged] or list(compared)
+        # where its nodes are too far apart, a reference compares nothing
+        converged = [c for c in converged if c.verdict.resolves] or converged
         best = converged[0]
         for candidate in converged[1:]:
             if candidate.verdict.value > best.verdict.value + self.strategy.same_maximum:
@@ -538,40 +474,6 @@ class Search:
 def nodes_of_walk(strategy: Strategy, rows: int) -> int:
     """Return the number of nodes of a walk where there is doubt, for so many rows."""
     return next(k for most, k in strategy.reference_rules if rows <= most)
-
-
-def walked_taus(first: float, last: float, ratio: float) -> Array:
-    """Return values of tau from the first to the last, at most so many times apart."""
-    steps = max(1, int(np.ceil(np.log(last / first) / np.log(ratio))))
-    taus: Array = first * (last / first) ** (np.arange(steps + 1) / steps)
-    return taus
-
-
-def sees_only(
-    slopes: Array, taus: Array, found: float, ratio: float, always_inside: bool = False
-) -> bool:
-    """Return whether slopes in log tau, at some values of it, tell of one maximum: that found.
-
-    Parameters
-    ----------
-    slopes, taus : ndarray of shape (k,)
-        The slopes, and where.
-    found : float
-        The maximum's tau.
-    ratio : float
-        It may lie so many times beyond the two values between which the slope changes its sign.
-    always_inside : bool
-        Whether a penalty keeps tau above zero.
-    """
-    rises = slopes > 0.0
-    tops = np.flatnonzero(rises[:-1] & ~rises[1:])
-    if rises[-1]:
-        return False
-    if found == 0.0:
-        return not tops.size
-    if tops.size != 1 or not (rises[0] or always_inside):
-        return False
-    return bool(taus[tops[0]] / ratio < found < taus[tops[0] + 1] * ratio)
 
 
 def _same(one: Found, two: Found) -> bool:

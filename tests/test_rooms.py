@@ -29,7 +29,17 @@ FLOORS = {
     "engine": ["kernels", "plan", "grouped", "likelihood", "directions", "site"],
     "fit": [
         *("newton", "basis", "penalties", "objective", "separation", "strategy", "places"),
-        *("local", "estimate", "verdict", "search", "profile", "ends", "criterion", "restricted"),
+        *(
+            "local",
+            "estimate",
+            "verdict",
+            "walk",
+            "search",
+            "profile",
+            "ends",
+            "criterion",
+            "restricted",
+        ),
     ],
     "inference": [
         *("inference.degrees", "inference.few_groups", "inference.parameters"),

@@ -26,15 +26,10 @@ from laplace.many.stack import Which
 from laplace.many.walks import Walks
 from laplace.matrices import diagonals, dot, solved, times
 from laplace.objective import Problem, all_the_same
-from laplace.search import (
-    LONGEST_PROBE,
-    Result,
-    nodes_of_walk,
-    sees_only,
-    walked_taus,
-)
+from laplace.search import LONGEST_PROBE, SAME_PEAK, Result, nodes_of_walk
 from laplace.strategy import STRATEGY, Strategy
 from laplace.verdict import SPACING_LIMIT, FurtherMaximum, reference_nodes, spacing
+from laplace.walk import sees_only, walked_taus
 
 
 def may_join(problem: Problem) -> bool:
@@ -183,7 +178,9 @@ class Convoy:
         result = []
         nodes = self._nodes_of_walk(judged)
         for k in np.unique(nodes).tolist():
-            some = np.flatnonzero((nodes == k) & self.local.has_plain(judged.finds.which))
+            some = np.flatnonzero(
+                (nodes == k) & self.local.has_plain(judged.finds.which) & self._stays(judged)
+            )
             some = some[np.argsort(judged.finds.which[some])]
             part = judged.take(some)
             confirmed, peaks = Walks(self.local, k).confirm(part.finds, one_rule)
@@ -196,6 +193,15 @@ class Convoy:
                 part = self._judge(part.finds, k)
             result.append(part)
         return result
+
+    def _stays(self, judged: Judged) -> Mask:
+        """Return where the verdict's maximum is about where the estimate is.
+
+        Elsewhere the walk would hardly confirm it, and another would have to follow.
+        """
+        if not judged.step.shape[1]:
+            return np.full(len(judged.gain), True)
+        return np.asarray(np.abs(judged.step[:, -1]) <= 0.5 * SAME_PEAK)
 
     # the verdict, and doubt ---------------------------------------------------------------------
 

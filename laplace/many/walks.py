@@ -8,6 +8,8 @@ rule that was asked for comes from there to where it had been. All others leave 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
+
 import numpy as np
 
 from laplace.arguments import Array
@@ -15,17 +17,44 @@ from laplace.contribution import Stacked
 from laplace.local import Stage
 from laplace.many.finds import Finds, Mask
 from laplace.many.local_searches import LocalSearches
-from laplace.many.lockstep import MAXIMUM, TOO_LONG, maximise_each
+from laplace.many.lockstep import MAXIMUM, TOO_LONG, EvaluateEach, maximise_each, newton_steps
 from laplace.many.stack import Which
-from laplace.search import (
-    LARGEST_COEFFICIENT,
-    SAME_LOG_TAU,
-    SAME_PEAK,
-    SAME_VALUE,
-    TOLERANCE_OF_WALK,
-    walked_taus,
-)
+from laplace.matrices import dot
+from laplace.search import SAME_LOG_TAU, SAME_PEAK, SAME_VALUE
 from laplace.verdict import FurtherMaximum
+from laplace.walk import LARGEST_COEFFICIENT, TOLERANCE_OF_WALK, nodes_at, walked_taus
+
+
+@dataclass(frozen=True, eq=False)
+class Stations:
+    """Stations of some problems on their walks, an entry each; see `laplace.walk.Station`."""
+
+    taus: Array
+    coefficients: Array
+    along: Array
+    values: Array
+    slopes: Array
+
+    @classmethod
+    def none(cls, count: int, p: int) -> Stations:
+        """Return those of walks that have not come so far: all is NaN."""
+        nothing = np.full((count, p), np.nan)
+        return cls(
+            nothing[:, 0].copy(),
+            nothing,
+            nothing.copy(),
+            np.full(count, np.nan),
+            np.full(count, np.nan),
+        )
+
+    def take(self, some: Which) -> Stations:
+        """Return those of some problems."""
+        return Stations(*(getattr(self, field.name)[some] for field in fields(self)))
+
+    def put(self, some: Which, others: Stations) -> None:
+        """Set those of some problems, in place."""
+        for field in fields(self):
+            getattr(self, field.name)[some] = getattr(others, field.name)
 
 
 class Walks:
@@ -112,20 +141,19 @@ class Walks:
         taus = [walked_taus(tau, strategy.walk_to, strategy.walk_ratio) for tau in first.tolist()]
         steps = np.array([len(of) for of in taus])
         longest = int(steps.max(initial=0))
-        theta: Array = np.full((longest, count, local.p), np.nan)
-        value, slope = np.full((2, longest, count), np.nan)
         fine = np.full(count, True)
-        coefficients = local.plain_coefficients(which)
-        before = first
-        for k in range(longest):
-            some = np.flatnonzero(fine & (k < steps))
-            tau = np.array([taus[i][k] for i in some.tolist()])
-            coefficients[some], value[k, some], slope[k, some], ended = self._station(
-                which[some], coefficients[some], before[some], tau
-            )
-            theta[k, some] = coefficients[some]
-            fine[some] = ended
-            before[some] = tau
+        stations = [Stations.none(count, local.p) for _ in range(longest)]
+        for k, station in enumerate(stations):
+            going = np.flatnonzero(fine & (k < steps))
+            there = np.array([taus[i][k] for i in going.tolist()])
+            rules = np.array([nodes_at(strategy, tau, self.nodes) for tau in there.tolist()])
+            for nodes in np.unique(rules).tolist():
+                some = going[rules == nodes]
+                last = [before.take(some) for before in stations[max(0, k - 2) : k]]
+                reached, fine[some] = self._station(which[some], last, there[rules == nodes], nodes)
+                station.put(some, reached)
+        value = np.array([station.values for station in stations])
+        slope = np.array([station.slopes for station in stations])
         top, alone = np.full(count, -1), fine.copy()
         at_top, tau_there = np.zeros((count, local.p)), np.ones(count)
         for i in np.flatnonzero(fine).tolist():
@@ -136,28 +164,22 @@ class Walks:
             if alone[i] and tops.size:
                 low = int(tops[0])
                 top[i] = low + 1 if value[low + 1, i] > value[low, i] else low
-                at_top[i], tau_there[i] = theta[top[i], i], taus[i][top[i]]
+                at_top[i], tau_there[i] = stations[top[i]].coefficients[i], taus[i][top[i]]
         return alone, top, (at_top, tau_there)
 
     def _station(
-        self, which: Which, start: Array, before: Array, tau: Array
-    ) -> tuple[Array, Array, Array, Mask]:
-        """Return coefficients, value and slope at the next tau, and whether all is in order."""
+        self, which: Which, last: list[Stations], tau: Array, nodes: int
+    ) -> tuple[Stations, Mask]:
+        """Return the stations at the next tau, after the last two, and where all is in order."""
         local = self.local
 
         def evaluate(some: Which, coefficients: Array) -> Stacked:
-            at = local.at(which[some], coefficients, tau[some], self.nodes)
-            slope = at.gradients[:, -1:]
+            at = local.at(which[some], coefficients, tau[some], nodes)
+            # the slope in log tau, and its derivatives in the coefficients
+            slope = np.hstack([at.gradients[:, -1:], at.hessians[:, -1, :-1]])
             return Stacked(at.values, at.gradients[:, :-1], at.hessians[:, :-1, :-1], slope)
 
-        there = evaluate(np.arange(len(which)), start)
-        moved = local.moved(which, start, before, tau)
-        tried = np.flatnonzero(np.abs(moved).max(axis=1, initial=0.0) <= LARGEST_COEFFICIENT)
-        other = evaluate(tried, moved[tried])
-        higher = other.values > there.values[tried]
-        start[tried[higher]] = moved[tried[higher]]
-        there = Stacked(there.values, there.gradients.copy(), there.hessians.copy(), there.spread)
-        there.put(tried[higher], other.take(higher))
+        start, there = self._start(evaluate, which, last, tau)
         ends = maximise_each(
             evaluate,
             start,
@@ -165,6 +187,51 @@ class Walks:
             tolerance=TOLERANCE_OF_WALK,
             there=there,
         )
-        fine = (ends.ending == MAXIMUM) | (ends.ending == TOO_LONG)
-        assert ends.there.spread is not None
-        return ends.theta, ends.there.values, ends.there.spread[:, 0], fine
+        at = ends.there
+        assert at.spread is not None
+        slope, cross = at.spread[:, 0], at.spread[:, 1:]
+        along, _ = newton_steps(Stacked(at.values, cross, at.hessians))
+        # a step beyond where it ended, as in `laplace.walk.Station`
+        step, _ = newton_steps(at)
+        step[ends.ending != MAXIMUM] = 0.0
+        reached = Stations(
+            tau,
+            ends.theta + step,
+            along,
+            at.values + 0.5 * dot(at.gradients, step),
+            slope + dot(cross, step),
+        )
+        return reached, (ends.ending == MAXIMUM) | (ends.ending == TOO_LONG)
+
+    def _start(
+        self, evaluate: EvaluateEach, which: Which, last: list[Stations], tau: Array
+    ) -> tuple[Array, Stacked]:
+        """Return from where to search at the next tau, as in `laplace.walk`, and what is there."""
+        everyone = np.arange(len(which))
+        if not last:
+            plain = self.local.plain_coefficients(which)
+            return plain, evaluate(everyone, plain)
+        here = last[-1]
+        step = np.log(tau / here.taus)[:, None]
+        ahead = here.coefficients + step * here.along
+        by_attenuation = self.local.moved(which, here.coefficients, here.taus, tau)
+        if len(last) > 1:
+            before = last[-2]
+            pace = np.log(here.taus / before.taus)[:, None]
+            secant = (here.coefficients - before.coefficients) / pace
+            ahead = ahead + step**2 / pace * (here.along - secant)
+            by_attenuation = by_attenuation + (
+                here.coefficients
+                - self.local.moved(which, before.coefficients, before.taus, here.taus)
+            )
+        starts = []
+        for start in (ahead, by_attenuation):
+            near = np.abs(start).max(axis=1, initial=0.0) <= LARGEST_COEFFICIENT
+            starts.append(np.where(near[:, None], start, here.coefficients))
+        start, other = starts
+        there, at_other = evaluate(everyone, start), evaluate(everyone, other)
+        higher = np.flatnonzero(np.nan_to_num(at_other.values, nan=-np.inf) > there.values)
+        there = Stacked(there.values, there.gradients.copy(), there.hessians.copy(), there.spread)
+        start[higher] = other[higher]
+        there.put(higher, at_other.take(higher))
+        return start, there
