@@ -359,7 +359,11 @@ def column_names(X: Any, names: Sequence[str] | None, p: int) -> list[str]:
         result = [f"x{k}" for k in range(p)]
     if len(set(result)) < p:
         twice = sorted({name for name in result if result.count(name) > 1})
-        raise ValueError(f"the columns of X must have different names, but {quoted(twice)} repeat")
+        where = "the columns of X" if names is None else "names: the columns of X"
+        raise ValueError(
+            f"{where} must have different names, but {quoted(twice)} "
+            f"{'repeat' if len(twice) > 1 else 'repeats'}"
+        )
     return result
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from laplace.arguments import flag, shown
+from laplace.arguments import flag, quoted, shown
 from laplace.basis import orthogonal_each
 from laplace.bootstrap import bootstrap, simulated_test
 from laplace.fit import ConvergenceWarning, Options, checked, fit
@@ -95,16 +95,23 @@ def fit_many(
     >>> [round(fit.llf, 4) for fit in laplace.fit_many(designs, tau=1)]
     [-346.5551, -324.1172]
     """
-    if errors not in ("raise", "return"):
+    if not isinstance(errors, str) or errors not in ("raise", "return"):
         raise ValueError(f"errors must be 'raise' or 'return', got {shown(errors)}")
     processes = check_workers(workers)
-    if not isinstance(designs, Iterable):
-        raise TypeError(f"designs must be a list of designs, got {type(designs).__name__}")
+    if not isinstance(designs, Iterable) or isinstance(designs, Mapping | str):
+        raise TypeError(
+            f"designs must be a list of designs, got {type(designs).__name__}; {LIST_OF_ONE}"
+        )
+    if unknown := [name for name in options if name not in DEFAULTS]:
+        raise TypeError(
+            f"fit has no argument {quoted(unknown)}, which fit_many would give it; its arguments "
+            f"are {', '.join(DEFAULTS)}"
+        )
     count = len(designs) if isinstance(designs, Sized) else None
     results: list[Fit | Exception] = []
     with progress_bar(flag("progress", progress), count) as advance:
         most = MOST_DESIGNS if processes == 1 else MOST_DESIGNS_OF_A_PROCESS
-        parts = _parts(designs, most)
+        parts = _parts(designs, most, options)
         first = list(itertools.islice(parts, 1))
         numbers = max((_numbers(part) / len(part) for part in first), default=0.0)
         each = each_part(
@@ -116,8 +123,12 @@ def fit_many(
         )
         for part in each:
             if errors == "raise":
-                for found in part:
+                for k, found in enumerate(part, len(results)):
                     if isinstance(found, Exception):
+                        found.add_note(
+                            f"This is of designs[{k}]; with errors='return', errors stand in the "
+                            "list in the places of their fits."
+                        )
                         raise found
             results += part
             advance(len(part))
@@ -126,16 +137,18 @@ def fit_many(
 
 _FILTERS = Lock()
 
+LIST_OF_ONE = "for a single data set, give a list of one"
+
 # A design as arguments of `fit`, or why it is none.
 Design = Mapping[str, Any] | TypeError
 
 
-def _parts(designs: Iterable[Any], most: int) -> Iterator[list[Design]]:
+def _parts(designs: Iterable[Any], most: int, options: Mapping[str, Any]) -> Iterator[list[Design]]:
     """Read designs as many at a time as are searched together."""
     part: list[Design] = []
     numbers = 0
     for design in designs:
-        part.append(_read(design))
+        part.append(_read(design, options))
         numbers += _numbers(part[-1:])
         if len(part) >= most or numbers >= MOST_NUMBERS:
             yield part
@@ -150,18 +163,31 @@ def _numbers(designs: Sequence[Design]) -> int:
     return int(sum(size for size in sizes if isinstance(size, int | np.integer)))
 
 
-def _read(design: Any) -> Design:
+def _read(design: Any, options: Mapping[str, Any]) -> Design:
     """Return a design as arguments of `fit`, or why it is none."""
-    if isinstance(design, Mapping):
-        return design
-    try:
-        y, X, groups = design
-    except (TypeError, ValueError):
+    if not isinstance(design, Mapping):
+        try:
+            y, X, groups = design
+        except (TypeError, ValueError):
+            return TypeError(
+                f"designs must hold (y, X, groups) or mappings of arguments of fit, got "
+                f"{type(design).__name__}; {LIST_OF_ONE}"
+            )
+        design = {"y": y, "X": X, "groups": groups}
+    names, given = list(design), {*design, *options}
+    if unknown := [name for name in names if name not in DEFAULTS]:
         return TypeError(
-            f"designs must hold (y, X, groups) or mappings of arguments of fit, got "
-            f"{type(design).__name__}"
+            f"designs must hold arguments of fit, and {quoted(unknown)} is none of them: "
+            f"{', '.join(DEFAULTS)}"
         )
-    return {"y": y, "X": X, "groups": groups}
+    if missing := [name for name in ("y", "X", "groups") if name not in given]:
+        return TypeError(f"designs must hold y, X and groups, but {quoted(missing)} is missing")
+    if twice := [name for name in names if name in options]:
+        return TypeError(
+            f"{quoted(twice)} is given by a design, and to fit_many for all designs; leave out one "
+            "of the two"
+        )
+    return dict(design)
 
 
 @dataclass(frozen=True, eq=False)

@@ -159,7 +159,10 @@ class Bootstrap:
 
     def _words(self) -> str:
         """Say how many replicates there are, and why some have no estimate."""
-        line = f"{self.replicates} replicates, with {self.nodes} node{'s' * (self.nodes > 1)}"
+        line = (
+            f"{self.replicates} replicate{'s' * (self.replicates > 1)}, with {self.nodes} "
+            f"node{'s' * (self.nodes > 1)}"
+        )
         if count := len(self.doubtful):
             line = f"{line}; {count} of them {'are' if count > 1 else 'is'} not to be trusted"
         if not len(self.failed):
@@ -283,11 +286,13 @@ def simulated_test(
     test: LikelihoodRatioTest,
     first: Fit,
     second: Fit | None,
-    replicates: int,
+    replicates: int | None,
     seed: Any,
     workers: int,
 ) -> LikelihoodRatioTest:
     """Return a likelihood-ratio test with the p-value by simulation under the smaller model.
+
+    Without replicates, the test stays as it is, and the other arguments are checked.
 
     Parameters
     ----------
@@ -298,6 +303,10 @@ def simulated_test(
     replicates, seed, workers
         As in `bootstrap`.
     """
+    if replicates is None:
+        seeds_of(seed, 0)
+        check_workers(workers)
+        return test
     what = "a test with bootstrap"
     if second is None:
         larger = _with_rows(first, what)

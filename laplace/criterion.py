@@ -57,6 +57,9 @@ MANY_GROUPS = 50
 # At a distance of 2, in 60 random designs, the criterion was off by at most 0.07, and its
 # derivative in log tau by 0.8, which moved one estimate by 0.7 standard errors; at 4, by 1 and 16.
 FINE_SPACING = 1.5
+# And of counts as near as this: the error of equally spaced nodes falls like exp(-pi^2 / spacing)
+# for them, and for one row like exp(-2 pi^2 / spacing).
+FINE_SPACING_OF_COUNTS = 1.0
 # The ratio of the values of tau at which the criterion is followed.
 RATIO = STRATEGY.walk_ratio
 # First factor of tau on the way uphill from a start; it is squared at every step.
@@ -86,13 +89,13 @@ class Stop(Enum):
 
     UNBOUNDED = (
         "the criterion of reml=True still rises at a large tau: hardly any group has both "
-        "outcomes, so that the data do not bound tau; fix tau without reml, or use groups with "
-        "both outcomes"
+        "outcomes (or, of counts, an event), so that the data do not bound tau; fix tau without "
+        "reml, or use groups with both outcomes (or with events)"
     )
     FEW_MIXED = (
-        "fewer groups have both outcomes than columns are constant within groups: the criterion of "
-        "reml=True rises without end as tau grows, so that tau has no estimate; leave out such "
-        "columns, or fix tau without reml"
+        "fewer groups have both outcomes than columns are constant within groups (of counts, fewer "
+        "have an event): the criterion of reml=True rises without end as tau grows, so that tau "
+        "has no estimate; leave out such columns, or fix tau without reml"
     )
     LOST = (
         "the criterion of reml=True could not be followed over tau, as a search for the "

@@ -41,7 +41,8 @@ class Stop(Enum):
     FAR = "far from the start"
     UNBOUNDED = (
         f"tau rose beyond {TAU_LIMIT:g}: the outcomes hardly vary within groups, so "
-        "that the data do not bound it; fix tau, or use groups with both outcomes"
+        "that the data do not bound it; fix tau, or use groups with both outcomes (or, of counts, "
+        "with events)"
     )
 
 
@@ -49,9 +50,9 @@ class Doubt(Enum):
     """Why a maximum is not to be trusted; the value says it in words."""
 
     CONSTANT_GROUPS = (
-        "no group has both outcomes: the exact likelihood does not fall as tau grows, so that tau "
-        "has no finite estimate, and that of the approximation means nothing; fix tau, or use "
-        "groups with both outcomes"
+        "no group has both outcomes (or, of counts, an event): the exact likelihood does not fall "
+        "as tau grows, so that tau has no finite estimate, and that of the approximation means "
+        "nothing; fix tau, or use groups with both outcomes (or with events)"
     )
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from laplace.arguments import shown
+from laplace.arguments import whole_number
 from laplace.plan import threads
 
 # From so many numbers in X on, most of a fit is compiled code.
@@ -20,9 +20,10 @@ PARTS_OF_A_PROCESS = 8
 
 def check_workers(workers: Any) -> int:
     """Return a number of processes, or -1 for one a core; say what is wrong with others."""
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers == 0 or workers < -1:
-        raise ValueError(f"workers must be a number of processes, or -1, got {shown(workers)}")
-    return workers
+    processes = whole_number("workers", workers, of=", a number of processes or -1")
+    if processes == 0 or processes < -1:
+        raise ValueError(f"workers must be a number of processes, or -1, got {processes}")
+    return processes
 
 
 def are_large(numbers: float) -> bool:

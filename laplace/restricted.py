@@ -37,6 +37,7 @@ from laplace.basis import with_log_tau
 from laplace.contribution import Contribution
 from laplace.criterion import (
     FINE_SPACING,
+    FINE_SPACING_OF_COUNTS,
     MANY_GROUPS,
     RATIO,
     ROUGH,
@@ -49,6 +50,7 @@ from laplace.criterion import (
 )
 from laplace.ends import ROUGH_END, is_far, rules_after
 from laplace.estimate import Estimate, covariance_of, estimate_of
+from laplace.families import Poisson
 from laplace.later import special
 from laplace.local import TAU_LIMIT, Doubt, Found, LocalSearch, Stage
 from laplace.newton import DECREMENT_ROUNDING, Ending, Maximum, Step
@@ -339,7 +341,9 @@ class RestrictedSearch(Search):
         Where these cancel, the criterion nears a limit as one over tau falls, so that its slope is
         what is left. The last value of tau is one where the nodes are near enough to each other.
         """
-        walked = self._over_tau(nodes, FINE_SPACING / spacing(1.0, nodes))
+        counts = self.problem.family.name == Poisson.name
+        finest = FINE_SPACING_OF_COUNTS if counts else FINE_SPACING
+        walked = self._over_tau(nodes, finest / spacing(1.0, nodes))
         last = walked.last
         if last is not None:
             limit = last.value + Criterion(self.local, nodes).slope(last)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from laplace.arguments import Array, confidence, quoted, shown
+from laplace.arguments import Array, confidence, shown
 from laplace.contribution import Contribution
 from laplace.criterion import judge_restricted
-from laplace.ends import MORE_NODES, confirmed_intervals
+from laplace.ends import confirmed_intervals
 from laplace.estimate import Estimate
 from laplace.inference.degrees import quantile
 from laplace.inference.described import Described
+from laplace.inference.intervals import ConfidenceIntervals
 from laplace.inference.ratio import (
     LikelihoodRatioTest,
     Model,
@@ -33,7 +33,7 @@ from laplace.restricted import RestrictedResult
 from laplace.search import Result
 from laplace.sites import Asked
 from laplace.strategy import STRATEGY
-from laplace.verdict import ApproximationWarning, FurtherMaximum, Verdict, judge
+from laplace.verdict import FurtherMaximum, Verdict, judge
 
 # What can be done where the rows of a fit are elsewhere, by what needs them.
 AT_EACH_SITE = "ask each site: site.random_effects(fit), site.predict(fit)"
@@ -293,6 +293,11 @@ class Fit(Described):
         confidence intervals. Journal of the Royal Statistical Society: Series C 37, 87-94.
         doi:10.2307/2347496
         """
+        intervals = self._intervals(alpha, method)
+        intervals.warn(self._names)
+        return intervals.table
+
+    def _intervals(self, alpha: float, method: str) -> ConfidenceIntervals:
         level = confidence(alpha)
         if method not in ("wald", "profile"):
             raise ValueError(f"method must be 'wald' or 'profile', got {shown(method)}")
@@ -312,10 +317,8 @@ class Fit(Described):
             ends = [(of[0][0], of[-1][1]) for of in pieces]
             result = pd.DataFrame(ends, index=self._names, columns=["lower", "upper"])
             result.attrs["pieces"] = dict(zip(self._names, pieces, strict=True))
-            _warn_of_pieces(result.attrs["pieces"])
-            if rough:
-                _warn_of_rough_ends([self._names[k] for k in rough])
-            return result
+            names = [self._names[k] for k in rough]
+            return ConfidenceIntervals(result, result.attrs["pieces"], names)
         degrees = np.append(self.df_resid, np.inf)[: len(self._names)]
         half = quantile(degrees, level) * self.bse
         result = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
@@ -323,14 +326,13 @@ class Fit(Described):
             of_tau = self._restricted.interval(level)
             result.iloc[-1] = [of_tau[0][0], of_tau[-1][1]]
             result.attrs["pieces"] = {"tau": of_tau}
-            _warn_of_pieces(result.attrs["pieces"])
-            if self._restricted.is_rough(level):
-                _warn_of_rough_ends(["tau"])
-        elif self._tau_estimated:
+            rough_tau = ["tau"] if self._restricted.is_rough(level) else []
+            return ConfidenceIntervals(result, {"tau": of_tau}, rough_tau)
+        if self._tau_estimated:
             with np.errstate(over="ignore"):  # without a bound, to rounding
                 factor = np.exp(half.iloc[-1] / self.tau)
             result.iloc[-1] = [self.tau / factor, self.tau * factor]
-        return result
+        return ConfidenceIntervals(result)
 
     def _profiled(self, alpha: float) -> tuple[list[list[Piece]], tuple[int, ...]]:
         """Return profile intervals, and the parameters of which they are rough.
@@ -413,8 +415,6 @@ class Fit(Described):
                 "test_tau()"
             )
         test = compare(self._model(), other._model())
-        if bootstrap is None:
-            return test
         return self._simulated_test(test, self, other, bootstrap, seed, workers)
 
     def test_tau(
@@ -453,10 +453,9 @@ class Fit(Described):
         """
         check_testable(self._model())
         if self._restricted is not None:
-            return self._restricted_test(bootstrap)
+            test = self._restricted_test(bootstrap)
+            return self._simulated_test(test, self, None, None, seed, workers)
         test = against_zero(self._model(), self._llf_at_zero())
-        if bootstrap is None:
-            return test
         return self._simulated_test(test, self, None, bootstrap, seed, workers)
 
     def _restricted_test(self, bootstrap: int | None) -> LikelihoodRatioTest:
@@ -544,25 +543,3 @@ class Fit(Described):
             f"<laplace.Fit: {self.nobs} rows, {self._census.m} groups, {self._method()}, "
             f"log-likelihood {self.llf:.4f}, tau {digits(self.tau)}>"
         )
-
-
-def _warn_of_rough_ends(names: list[str]) -> None:
-    """Say which intervals are not known well."""
-    warnings.warn(
-        f"the interval of {quoted(names)} is rough: at its ends, where tau may be large, "
-        f"quadrature by up to {max(MORE_NODES)} nodes does not tell the likelihood",
-        ApproximationWarning,
-        stacklevel=3,
-    )
-
-
-def _warn_of_pieces(pieces: dict[str, list[Piece]]) -> None:
-    """Say where the values that are not rejected lie in several pieces."""
-    for name, of in pieces.items():
-        if len(of) > 1:
-            parts = " and ".join(f"{low:.4g} to {high:.4g}" for low, high in of)
-            warnings.warn(
-                f"the values of {name} that are not rejected lie in {len(of)} pieces, "
-                f"{parts}, as the likelihood has several maxima; the interval holds all",
-                stacklevel=3,
-            )

@@ -110,7 +110,7 @@ def _refused() -> list[Any]:
 def _alone(design: Any, options: dict[str, Any]) -> laplace.Fit | Exception:
     """Return what a loop over `fit` has."""
     try:
-        arguments = batch._read(design)
+        arguments = batch._read(design, options)
         if isinstance(arguments, TypeError):
             return arguments
         with warnings.catch_warnings():
@@ -348,9 +348,12 @@ def test_bad_designs() -> None:
         laplace.fit_many(None, nodes=1)
     with pytest.raises(TypeError, match="progress must be True or False, got 'yes'"):
         laplace.fit_many(DESIGNS, progress="yes")
-    for workers in (0, "2", 1.5, True):
-        with pytest.raises(ValueError, match="workers must be a number of processes, or -1, got"):
+    with pytest.raises(ValueError, match="workers must be a number of processes, or -1, got 0"):
+        laplace.fit_many(DESIGNS, workers=0, nodes=1)
+    for workers in ("2", 1.5, True):
+        with pytest.raises(TypeError, match="workers must be a whole number, a number of proc"):
             laplace.fit_many(DESIGNS, workers=workers, nodes=1)
+    assert len(laplace.fit_many(DESIGNS, workers=np.int64(1), nodes=1)) == len(DESIGNS)
 
 
 @pytest.mark.parametrize(

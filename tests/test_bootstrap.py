@@ -256,9 +256,16 @@ def test_bad_arguments() -> None:
             fit.bootstrap(10, seed=seed)
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         fit.bootstrap(10, seed=-1)
-    for workers in (0, "2", 1.5, True, None):
-        with pytest.raises(ValueError, match="workers must be a number of processes, or -1, got"):
+    with pytest.raises(ValueError, match="workers must be a number of processes, or -1, got 0"):
+        fit.bootstrap(10, workers=0)
+    for workers in ("2", 1.5, True, None):
+        with pytest.raises(TypeError, match="workers must be a whole number, a number of proc"):
             fit.bootstrap(10, workers=workers)
+    # an argument of the simulation is checked where there is none, too
+    with pytest.raises(TypeError, match="seed must be a whole number, got 'x'"):
+        fit.test_tau(seed="x")
+    with pytest.raises(ValueError, match="workers must be a number of processes, or -1, got -7"):
+        fit.compare(laplace.fit(ROWS.y, ROWS.X[:, :1], ROWS.groups, nodes=1), workers=-7)
     with pytest.raises(ValueError, match="replicates must be at least 1, got 0"):
         fit.bootstrap(0)
     with pytest.raises(TypeError, match=r"replicates must be a whole number of .*, got 2\.5"):
@@ -267,6 +274,7 @@ def test_bad_arguments() -> None:
         fit.test_tau(bootstrap=0)
     with pytest.raises(TypeError, match="bootstrap must be a whole number of replicates, got True"):
         fit.test_tau(bootstrap=True)
+    assert "1 replicate, with 1 node;" in repr(fit.bootstrap(1))
     again = fit.bootstrap(5)
     with pytest.raises(ValueError, match="alpha must be between 0 and 1, got 2"):
         again.conf_int(2)

@@ -76,7 +76,7 @@ BAD_ROWS = {
     "X frame, names repeat": (
         {"X": pd.DataFrame(X, columns=["a", "b", "a"])},
         ValueError,
-        r"columns of X must have different names, but 'a' repeat",
+        r"columns of X must have different names, but 'a' repeats",
     ),
     "X without columns": ({"X": np.empty((N, 0))}, ValueError, r"X has no columns"),
     "no rows": (
@@ -302,7 +302,11 @@ def test_bad_adaptive(adaptive: object) -> None:
     ("names", "error", "words"),
     [
         (["a", "b"], ValueError, r"names has 2 names, but X has 3 columns"),
-        (["a", "b", "b"], ValueError, r"must have different names, but 'b' repeat"),
+        (
+            ["a", "b", "b"],
+            ValueError,
+            r"^names: the columns of X must have different names, but 'b' repeats",
+        ),
         ("abc", TypeError, r"names must be a sequence of column names, got the string 'abc'"),
         (5, TypeError, r"names must be a sequence of column names, as a list, got int '5'"),
         ({"a", "b", "c"}, TypeError, r"names must be a sequence of column names, .* got set"),

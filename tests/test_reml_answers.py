@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from criteria import SITES, counted, directly, few_sites, profiled
+from exact import Exact
 from proxies import split
 from scipy.stats import norm, t
 
@@ -96,6 +97,23 @@ def test_no_group_with_both_outcomes() -> None:
         fit = laplace.fit(y, np.ones((40, 1)), groups, reml=True)
     assert not fit.converged
     assert "NO: no group" in str(fit.summary())
+
+
+@pytest.mark.parametrize("nodes", [1, 9, 51, 99, 200, "auto"])
+def test_a_criterion_that_nears_a_limit_from_below_has_no_maximum(nodes: int | str) -> None:
+    """One group of counts with an event, and one column between groups; see `exact`."""
+    y, groups = np.array([0, 0, 0, 0, 0, 1.0, 0, 0, 0]), np.repeat([0, 1, 2], 3)
+    rows: dict[str, Any] = {"y": y, "X": np.ones((9, 1)), "groups": groups, "family": "poisson"}
+    with pytest.warns(laplace.ConvergenceWarning, match="or, of counts, an event") as said:
+        fit = laplace.fit(**rows, nodes=nodes, reml=True)
+    assert "still rises at a large tau" in str(said[0].message)
+    assert not fit.converged
+    # by an exact likelihood, the criterion rises all the way
+    exact, rising = Exact(**rows), []
+    for tau in (0.3, 1.0, 3.0, 5.0, 10.0, 20.0):
+        value, beta, _ = exact.profile(tau, fit.beta)
+        rising.append(value - 0.5 * np.log(-exact.at(beta, tau)[2][0, 0]))
+    assert np.all(np.diff(rising) > 0.0)
 
 
 def test_groups_that_do_not_bound_tau() -> None:

@@ -43,6 +43,7 @@ FLOORS = {
     ],
     "inference": [
         *("inference.degrees", "inference.few_groups", "inference.parameters"),
+        "inference.intervals",
         *("inference.ratio", "inference.summary", "inference.prediction", "inference.wald"),
         *("inference.drawn", "inference.residuals", "inference.uses", "inference.described"),
         "result",

@@ -15,6 +15,9 @@ from laplace.inference.uses import Uses
 from laplace.later import pd
 from laplace.verdict import FurtherMaximum, Verdict
 
+# One minus the level of the intervals of a summary.
+ALPHA = 0.05
+
 
 class Described(Uses):
     """A fit that says in words what it is.
@@ -90,8 +93,14 @@ class Described(Uses):
             else f"{self.aic:.4f}, {self.bic:.4f}{self._by_rule()}",
             "tau": self._tau_in_words(),
             **({"Test of tau = 0": test} if tested else {}),
+            **self._on_intervals(),
             **self._on_few_groups(),
         }
+
+    def _on_intervals(self) -> dict[str, str]:
+        """Say what is to be said of the intervals of the table."""
+        said = [text for text, _ in self._intervals(ALPHA, "wald").words()]
+        return {"Intervals": "; ".join(said)} if said else {}
 
     def _on_few_groups(self) -> dict[str, str]:
         """Say what the t distributions are, and what rests on few groups."""
@@ -106,7 +115,7 @@ class Described(Uses):
 
     def _table(self) -> pd.DataFrame:
         """Return estimates, standard errors, z or t, p-values and 95 % Wald intervals."""
-        interval = self.conf_int()
+        interval = self._intervals(ALPHA, "wald").table
         statistic = "t" if self.reml else "z"
         return pd.DataFrame(
             {
@@ -203,7 +212,7 @@ class Described(Uses):
         if self._restricted is not None and self._restricted.is_saturated:
             return "0 (as the criterion says nothing of it)"
         if self._restricted is not None and self.boundary:
-            upper = self._restricted.interval(0.05)[-1][1]
+            upper = self._restricted.interval(ALPHA)[-1][1]
             return (
                 "0 (estimated): variation between groups was not detected, which is no evidence "
                 f"that there is none; the 95 % interval ends at {digits(upper)}"

@@ -9,6 +9,7 @@ import numpy as np
 from laplace.arguments import Array
 from laplace.families import Poisson
 from laplace.inference.drawn import simulated
+from laplace.inference.intervals import ConfidenceIntervals
 from laplace.inference.parameters import Parameters
 from laplace.inference.prediction import Fitted, Prediction, asked_of, predicted, prediction
 from laplace.inference.residuals import check_kind, residuals
@@ -33,6 +34,10 @@ class Uses(Parameters):
 
     def conf_int(self, alpha: float = 0.05, method: str = "wald") -> pd.DataFrame:
         """Return confidence intervals."""
+        raise NotImplementedError
+
+    def _intervals(self, alpha: float, method: str) -> ConfidenceIntervals:
+        """Return confidence intervals, and what is to be said of them."""
         raise NotImplementedError
 
     @property
@@ -287,7 +292,9 @@ class Uses(Parameters):
             The ratio and its interval, a row a coefficient; `tau` is left out.
         """
         of = "rate ratio" if self._census.family == Poisson.name else "odds ratio"
-        ends = self.conf_int(alpha, method).iloc[: self._census.p]
+        intervals = self._intervals(alpha, method)
+        ends = intervals.table.iloc[: self._census.p]
+        intervals.warn(list(ends.index))
         table = pd.DataFrame({of: self.beta, **ends}, index=ends.index)
         with np.errstate(over="ignore"):
             return pd.DataFrame(np.exp(table))
@@ -318,7 +325,9 @@ class Uses(Parameters):
             raise ValueError("icc() is for 0/1 and binomial outcomes; counts have no latent scale")
         ends = [np.nan, np.nan]
         if self.tau_is_free:
-            ends = self.conf_int(alpha, method).to_numpy()[-1].tolist()
+            intervals = self._intervals(alpha, method)
+            intervals.warn(["tau"])
+            ends = intervals.table.to_numpy()[-1].tolist()
         tau = np.array([self.tau, *ends])
         share = 1.0 / (1.0 + np.pi**2 / 3.0 / np.where(tau == 0.0, 1.0, tau) ** 2)
         return pd.Series(np.where(tau == 0.0, 0.0, share), index=["icc", "lower", "upper"])

@@ -129,7 +129,7 @@ def _read(r_matrix: Any, names: list[str]) -> tuple[Array, Array]:
     except Exception as error:
         raise ValueError(
             f"r_matrix cannot be read: {plain_words(error)}; the coefficients are {quoted(names)}; "
-            "for all of a term use wald_test_terms()"
+            "for all of a term use wald_test_terms(), and for tau test_tau()"
         ) from error
 
 
