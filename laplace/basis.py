@@ -53,7 +53,7 @@ class Basis:
 
     @cached_property
     def inverse(self) -> Array:
-        """Inverse of the triangle: derivative of beta in the coefficients; shape (p, p)."""
+        """Inverse of the triangle, the derivative of beta in the coefficients; shape (p, p)."""
         return np.asarray(np.linalg.inv(self.triangle))
 
     @cached_property

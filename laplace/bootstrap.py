@@ -10,8 +10,8 @@ interval (Efron 1981) takes other quantiles, :math:`\Phi(2 z_0 + z_{\alpha/2})` 
 estimate.
 
 Neither is the remedy where groups are few. With two to five sites, percentile intervals of an
-intercept or of a coefficient between sites covered the truth in 72 to 75 % instead of 95 % of
-simulated data, no better than Wald intervals: the fitted tau, which is too small there, is what the
+intercept or of a coefficient between sites cover the truth far too seldom, no better than Wald
+intervals, as the study of the book shows: the fitted tau, which is too small there, is what the
 replicates are drawn with.
 
 The p-value of a test by simulation is :math:`(1 + b) / (1 + R)`, where b of R statistics, of data
@@ -112,7 +112,7 @@ class Bootstrap:
 
     @property
     def bse(self) -> pd.Series:
-        """Standard errors: standard deviations of the replicates."""
+        """Standard errors, which are the standard deviations of the replicates."""
         return self.params.std().rename("bse")
 
     @property

@@ -358,7 +358,7 @@ class GroupedData:
 
     @cached_property
     def zero_one(self) -> bool:
-        """Whether every row is a single trial: 0 or 1."""
+        """Whether every row is a single trial, 0 or 1."""
         most = self.largest[:1] if _is_one_number(self.largest) else self.largest
         return bool((most == 1.0).all())
 

@@ -172,7 +172,7 @@ class Fit(Described):
 
     @property
     def verdict(self) -> Verdict:
-        """What a rule with more nodes says of the estimate: `laplace.verdict.Verdict`."""
+        """What a rule with more nodes says of the estimate, a `laplace.verdict.Verdict`."""
         return self._result.candidate.verdict
 
     # the rows -----------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ class Fit(Described):
 
     @property
     def data(self) -> Any:
-        """The rows, where they are here: a `GroupedData`.
+        """The rows, a `GroupedData`, where they are here.
 
         Raises
         ------
@@ -239,7 +239,7 @@ class Fit(Described):
 
     @property
     def design(self) -> Any:
-        """How a formula made X, where one did: a `Design`, or None."""
+        """How a formula made X, a `Design`; None where none did."""
         return (self._problem.sites if self._site is None else self._site).design
 
     # intervals and tests ----------------------------------------------------------------------

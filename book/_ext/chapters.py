@@ -5,6 +5,7 @@ A Sphinx extension, named in `_config.yml`, so that a plain `jupyter-book build 
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,40 @@ def configure(app: Sphinx, config: Config) -> None:
     )
 
 
+def attribute_by_line(lines: list[str]) -> list[str]:
+    """Give each name of ``value, slope : float`` among the attributes of a docstring its own entry.
+
+    Napoleon does so for parameters alone, and takes the first of several attributes for a type.
+    """
+    result: list[str] = []
+    inside = False
+    for k, line in enumerate(lines):
+        following = lines[k + 1] if k + 1 < len(lines) else ""
+        if following and set(following) == {"-"}:
+            inside = line == "Attributes"
+        if inside and re.match(r"\w+(, \w+)+ :", line):
+            names, kind = line.split(" : ", 1)
+            end = next(
+                (j for j in range(k + 1, len(lines)) if lines[j] and lines[j][0] != " "), len(lines)
+            )
+            for name in names.split(", ")[:-1]:
+                result += [f"{name} : {kind}", *lines[k + 1 : end]]
+            line = f"{names.split(', ')[-1]} : {kind}"
+        result.append(line)
+    return result
+
+
+def split_attributes(
+    app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]
+) -> None:
+    """Mend a docstring before Napoleon reads it."""
+    lines[:] = attribute_by_line(lines)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx; the chapters must lie there before it looks for them."""
     copy_chapters(ROOT / "notebooks", Path(app.srcdir) / "notebooks")
     app.connect("config-inited", configure)
+    app.connect("autodoc-process-docstring", split_attributes, priority=400)  # Napoleon has 500
     app.connect("html-page-context", mend_page, priority=900)  # after the theme has made them
     return {"parallel_read_safe": True, "parallel_write_safe": True}

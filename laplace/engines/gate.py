@@ -140,7 +140,7 @@ class Gate:
 
     @property
     def terms(self) -> str:
-        """What is agreed to: the manifest and the policy."""
+        """What is agreed to, which is the manifest and the policy."""
         return hashlib.sha256((self.manifest.digest + self.policy.digest).encode()).hexdigest()
 
     @property

@@ -124,7 +124,7 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """What stands in every message: two manifests with the same digest are the same."""
+        """What stands in every message; two manifests with the same digest are the same."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -121,7 +121,7 @@ class Rows:
 
     @property
     def unknowns(self) -> float:
-        """How many numbers the rows hold: for each individual, those of the columns of the file.
+        """How many numbers the rows hold, for each individual those of the columns of the file.
 
         A category counts as one less than it has levels; what is computed of other columns does not
         count.

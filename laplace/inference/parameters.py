@@ -82,7 +82,7 @@ class Parameters:
 
     @property
     def reml(self) -> bool:
-        """Whether tau maximises the adjusted profile likelihood: see `fit`."""
+        """Whether tau maximises the adjusted profile likelihood; see `fit`."""
         return self._restricted is not None
 
     @property
@@ -106,7 +106,7 @@ class Parameters:
 
     @property
     def penalized_llf(self) -> float:
-        """Log-likelihood at the estimate with the penalty added: what was maximised."""
+        """Log-likelihood at the estimate with the penalty added, which was maximised."""
         return self._penalised.value
 
     @property

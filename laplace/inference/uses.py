@@ -110,7 +110,7 @@ class Uses(Parameters):
 
     @property
     def fittedvalues(self) -> pd.Series:
-        """Means of the rows of the fit, each with its group's mode: those of `predict`.
+        """Means of the rows of the fit, each with its group's mode, as by `predict`.
 
         Raises
         ------

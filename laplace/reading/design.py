@@ -276,7 +276,7 @@ class Design:
 
     @cached_property
     def coding(self) -> tuple[str, ...]:
-        """How categories were coded: a text for each, with its levels."""
+        """How categories were coded, in a text for each, with its levels."""
         texts = [f"the event {self.event}"] if self.event else ["outcomes that are numbers"]
         for factor, levels in sorted(levels_of(self.spec).items()):
             texts.append(f"{factor} with the levels {', '.join(map(str, levels))}")
