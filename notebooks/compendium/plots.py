@@ -56,7 +56,7 @@ FOUR = [
 ]
 CUT_95 = chdtri(1, 0.05) / 2  # how far the ends of a 95 % profile interval lie below the maximum
 SHIFTS = (0.1, 0.25, 0.5, 1.0)  # in standard errors, where a map of shifts becomes darker
-ROOM_BESIDE = 12  # ratio by which a logarithmic axis is longer, so that names fit beside curves
+ROOM_BESIDE = 30  # ratio by which a logarithmic axis is longer, so that names fit beside curves
 WIDTH = 5.6  # inches; text stays legible when a phone shrinks the figure
 
 STYLE: Any = {
@@ -544,7 +544,7 @@ def errors_by_events(by_rows: pd.DataFrame, by_events: pd.DataFrame) -> Figure:
     for name, look in zip(by_rows.columns, FOUR, strict=False):
         curve = by_rows[name].dropna()
         above.plot(curve.index, curve, color=look[0], marker=look[1], linestyle=look[2])
-        beside(above, curve, str(name), look[0])
+        beside(above, curve, str(name))
     above.set(xscale="log", yscale="log", xlabel="rows of the group", ylabel="error of Laplace")
     above.set_xlim(by_rows.index.min() / 1.3, by_rows.index.max() * ROOM_BESIDE)
     above.set_xticks(by_rows.index, [f"{n:,}" for n in by_rows.index])
@@ -581,7 +581,7 @@ def errors_by_events(by_rows: pd.DataFrame, by_events: pd.DataFrame) -> Figure:
     return figure
 
 
-def beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
+def beside(ax: Any, curve: pd.Series, label: str) -> None:
     """Write the name of a curve beside its last point."""
     ax.annotate(
         label,
@@ -589,7 +589,6 @@ def beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
         xytext=(8, 0),
         textcoords="offset points",
         va="center",
-        color=colour,
         fontsize=11,
     )
 
