@@ -369,10 +369,12 @@ def found(results: Results) -> list[str]:
             continue
         span = dict.fromkeys(brief(ratio) for ratio in (of["ratio"].min(), of["ratio"].max()))
         worst = of["below"].max()
-        end = "at the maximum" if worst < SAME else f"up to {brief(worst, 1)} below it"
+        end = "at the maximum" if worst < SAME else f"up to {brief(worst, 1)} below the maximum"
+        whole = len(of) == len(drawn)
+        measured = f"all {len(of)}" if whole else f"{len(of)} of {len(drawn)}"
         lines.append(
             f"{_name(results, peer)} takes {' to '.join(span)} times as long as `laplace.fit`, and "
-            f"ends {end} ({len(of)} of {len(drawn)} data sets)."
+            f"its log-likelihood ends {end}; {measured} data sets were measured."
         )
     for order, curve in growth(results, "rows").items():
         rows, powers = curve.dropna().index, local_exponents(curve)

@@ -47,6 +47,7 @@ MARKERS = {
 }
 FEW_GROUPS = 20  # so many labels fit below an axis
 ROOM_FOR_LABEL = 1.4  # ratio of two numbers on a logarithmic axis whose labels do not touch
+ROOM_IN_HALF = 2.0  # the same in a panel of half the width
 # Four curves of one kind: colour, marker and line.
 FOUR = [
     (COLOURS["laplace"], "o", "-"),
@@ -56,7 +57,8 @@ FOUR = [
 ]
 CUT_95 = chdtri(1, 0.05) / 2  # how far the ends of a 95 % profile interval lie below the maximum
 SHIFTS = (0.1, 0.25, 0.5, 1.0)  # in standard errors, where a map of shifts becomes darker
-ROOM_BESIDE = 12  # ratio by which a logarithmic axis is longer, so that names fit beside curves
+ROOM_BESIDE = 30  # ratio by which a logarithmic axis is longer, so that names fit beside curves
+DEEPER = 0.88  # by which a map is darker than a curve: white can be read on its darkest cells
 WIDTH = 5.6  # inches; text stays legible when a phone shrinks the figure
 
 STYLE: Any = {
@@ -111,11 +113,11 @@ def figure_of(rows: int, columns: int, height: float, **options: Any) -> tuple[F
     return figure, figure.subplots(rows, columns, **options)
 
 
-def _node_ticks(ax: Any, nodes: pd.Index) -> None:
+def _node_ticks(ax: Any, nodes: pd.Index, room: float = ROOM_FOR_LABEL) -> None:
     """Mark numbers of nodes on a logarithmic axis, and name those that have room for it."""
     labels, last = [], 0.0
     for count in nodes:
-        named = count >= ROOM_FOR_LABEL * last
+        named = count >= room * last
         labels.append(str(count) if named else "")
         last = count if named else last
     ax.set_xticks(nodes, labels)
@@ -389,7 +391,7 @@ def by_nodes(panels: Mapping[str, pd.DataFrame], references: Mapping[str, float]
                 label="Laplace",
             )
         ax.set(xscale="log", title=title)
-        _node_ticks(ax, estimates.index)
+        _node_ticks(ax, estimates.index, ROOM_IN_HALF)
         ax.tick_params(labelbottom=True, labelsize=9)
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
@@ -423,7 +425,7 @@ def map_of_designs(panels: Mapping[str, pd.DataFrame], nodes: pd.DataFrame) -> F
         steps = np.unique(nodes) if of_nodes else SHIFTS
         depth = np.searchsorted(steps, table.round(2), side="left") / len(steps)
         words = table.map(lambda value, of_nodes=of_nodes: f"{value:.{0 if of_nodes else 2}f}")
-        shaded(ax, words, depth, colour, 0.85, 0.8, 11)
+        shaded(ax, words, depth, colour, 0.85, 11)
         ax.set(title=title, ylabel="groups")
     axes[-1, 0].set_xlabel("τ")
     return figure
@@ -435,7 +437,6 @@ def shaded(
     depth: Array,
     colour: str,
     opacity: float,
-    dark: float,
     fontsize: float,
 ) -> None:
     """Draw a table as a map: what stands in each cell, and how deep its colour is.
@@ -452,19 +453,19 @@ def shaded(
         Of the map.
     opacity : float
         Of the deepest cell.
-    dark : float
-        Depth beyond which text is white.
     fontsize : float
         Of what stands in the cells.
     """
+    deeper = DEEPER * np.array(mpl.colors.to_rgb(colour))
     for (i, j), text in np.ndenumerate(words.to_numpy()):
+        shade = 0.0 if np.isnan(depth[i, j]) else opacity * float(depth[i, j])
         if not np.isnan(depth[i, j]):
             ax.fill_between(
                 [j - 0.5, j + 0.5],
                 i - 0.5,
                 i + 0.5,
-                color=colour,
-                alpha=opacity * depth[i, j],
+                color=deeper,
+                alpha=shade,
                 lw=0,
             )
         ax.text(
@@ -473,7 +474,7 @@ def shaded(
             text,
             ha="center",
             va="center",
-            color="white" if depth[i, j] > dark else "black",
+            color=legible_on(deeper, shade),
             fontsize=fontsize,
         )
     ax.set(
@@ -485,6 +486,18 @@ def shaded(
         ylim=(words.shape[0] - 0.5, -0.5),
     )
     ax.tick_params(length=0)
+
+
+def legible_on(colour: Array, opacity: float) -> str:
+    """Return whichever of black and white has more contrast with a colour that lies on white.
+
+    The contrast is that of the Web Content Accessibility Guidelines, from their relative luminance.
+    """
+    mixed = 1.0 - opacity * (1.0 - colour)
+    linear = np.where(mixed <= 0.04045, mixed / 12.92, ((mixed + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    on_white, on_black = 1.05 / (luminance + 0.05), (luminance + 0.05) / 0.05
+    return "white" if on_white > on_black else "black"
 
 
 @drawn_in_style
@@ -544,7 +557,7 @@ def errors_by_events(by_rows: pd.DataFrame, by_events: pd.DataFrame) -> Figure:
     for name, look in zip(by_rows.columns, FOUR, strict=False):
         curve = by_rows[name].dropna()
         above.plot(curve.index, curve, color=look[0], marker=look[1], linestyle=look[2])
-        beside(above, curve, str(name), look[0])
+        beside(above, curve, str(name))
     above.set(xscale="log", yscale="log", xlabel="rows of the group", ylabel="error of Laplace")
     above.set_xlim(by_rows.index.min() / 1.3, by_rows.index.max() * ROOM_BESIDE)
     above.set_xticks(by_rows.index, [f"{n:,}" for n in by_rows.index])
@@ -581,7 +594,7 @@ def errors_by_events(by_rows: pd.DataFrame, by_events: pd.DataFrame) -> Figure:
     return figure
 
 
-def beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
+def beside(ax: Any, curve: pd.Series, label: str) -> None:
     """Write the name of a curve beside its last point."""
     ax.annotate(
         label,
@@ -589,7 +602,6 @@ def beside(ax: Any, curve: pd.Series, label: str, colour: str) -> None:
         xytext=(8, 0),
         textcoords="offset points",
         va="center",
-        color=colour,
         fontsize=11,
     )
 
@@ -849,7 +861,7 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
     -------
     Figure
     """
-    height = 0.55 * len(peers)
+    height = 0.75 * len(peers)
     figure, (above, below) = figure_of(
         2,
         1,
@@ -857,11 +869,12 @@ def speed(peers: pd.DataFrame, growth: pd.DataFrame) -> Figure:
         gridspec_kw={"height_ratios": [1.2 + height, 2.6]},
     )
     places = np.arange(len(peers))
+    offsets = np.linspace(-0.32, 0.32, peers.shape[1])  # so that no marker covers another
     for k, name in enumerate(peers.columns):
         ours = k == 0
         above.plot(
             peers[name],
-            places,
+            places + offsets[k],
             MARKERS["laplace"] if ours else "^v<>DXph"[(k - 1) % 8],
             color=COLOURS["laplace"] if ours else COLOURS["one arm"],
             markerfacecolor=COLOURS["laplace"] if ours else "none",

@@ -59,7 +59,7 @@ STEPS = (
         "How many groups have one outcome only?",
         "at most a fifth",
         "Laplace will do for a treatment effect, up to 500 groups.",
-        "more, or τ matters",
+        "more than a fifth, more than 500 groups, or τ matters",
     ),
     Step(
         "Fit with 9 nodes. How large is τ?",

@@ -37,7 +37,7 @@ def convergence(distances: Mapping[str, pd.Series]) -> Figure:
     for (name, curve), (colour, marker) in zip(distances.items(), looks, strict=False):
         drawn = curve.clip(lower=LEAST)
         ax.plot(drawn.index, drawn, marker=marker, color=colour, markersize=5)
-        beside(ax, drawn, name, colour)
+        beside(ax, drawn, name)
     ax.set(
         yscale="log",
         xlabel="steps in β",

@@ -18,7 +18,7 @@ METHODS = {
     "laplace": (COLOURS["laplace"], MARKERS["laplace"]),
     "quadrature-9": ("#E69F00", "^"),
     "auto": (COLOURS["quadrature"], MARKERS["quadrature"]),
-    "reference": (COLOURS["truth"], "_"),
+    "reference": (COLOURS["truth"], "d"),
     "profile": ("#AA7733", "p"),
     "reml": (COLOURS["other arm"], "P"),
     "bootstrap": (COLOURS["faint"], "<"),
@@ -34,8 +34,7 @@ Z_95 = 1.96
 
 # Colours and markers of numbers of groups.
 OF_GROUPS = ((COLOURS["other arm"], "^"), (COLOURS["laplace"], "o"), (COLOURS["quadrature"], "s"))
-# Of the darkest cell; and the depth of a colour on which text is white.
-OPACITY, DARK = 0.9, 0.6
+OPACITY = 0.9  # of the darkest cell
 
 
 @drawn_in_style
@@ -69,7 +68,7 @@ def factorial(values: pd.Series, steps: Sequence[float], colour: str, form: str)
             depth = (np.searchsorted(steps, table, side="right") / len(steps)).astype(float)
             words = table.map(lambda value: "–" if np.isnan(value) else format(value, form))
             depth[table.isna()] = np.nan
-            shaded(axes[i, k], words, depth, COLOURS[colour], OPACITY, DARK, 8)
+            shaded(axes[i, k], words, depth, COLOURS[colour], OPACITY, 8)
             axes[i, k].set_title(f"{groups} groups, {100 * prevalence:.0f} % ones", fontsize=9)
     for ax in axes[-1]:
         ax.set_xlabel("τ")
@@ -132,7 +131,7 @@ def by_sites(
     ylabel : str
         What is measured.
     limits : (float, float)
-        Ends of the vertical axis, at which the bars end, too.
+        Ends of the vertical axis, at which the bars end, too; and at 100.
 
     Returns
     -------
@@ -148,7 +147,8 @@ def by_sites(
             some = table.loc[method]
             colour, marker = METHODS[method]
             place = np.searchsorted(sites, some.index) + offsets[method]
-            ends = [(some["value"] + z * some["mcse"]).clip(*limits) for z in (-Z_95, Z_95)]
+            low, high = limits[0], min(limits[1], 100.0)
+            ends = [(some["value"] + z * some["mcse"]).clip(low, high) for z in (-Z_95, Z_95)]
             ax.vlines(place, *ends, color=colour, linewidth=1.6)
             ax.plot(place, some["value"], marker, color=colour, markersize=6, label=method)
         ax.set(xticks=range(len(sites)), xticklabels=[f"{m} sites" for m in sites], ylabel=ylabel)
