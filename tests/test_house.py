@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import os
 import re
@@ -409,3 +411,33 @@ def test_ci_is_not_run_twice_at_once_runs_weekly_and_keeps_the_book():
     ]
     assert upload["with"]["path"] == "book/_build/html"
     assert upload["with"]["if-no-files-found"] == "error"
+
+
+def test_no_property_begins_with_what_napoleon_takes_for_a_type() -> None:
+    """Of the first line of a property's docstring, it takes what is before a colon for its type."""
+    torn = []
+    for path in [*(ROOT / "laplace").rglob("*.py"), *(ROOT / "notebooks/compendium").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and any(
+                "property" in ast.unparse(decorator) for decorator in node.decorator_list
+            ):
+                first = (ast.get_docstring(node) or "").split("\n")[0]
+                if ": " in first and not node.name.startswith("_"):
+                    torn.append((path.name, node.name))
+    assert torn == []
+
+
+def test_attributes_that_share_a_line_are_each_given_an_entry() -> None:
+    sys.path.insert(0, str(ROOT / "book" / "_ext"))
+    try:
+        chapters = importlib.import_module("chapters")
+    finally:
+        sys.path.pop(0)
+    lines = [
+        *("A.", "", "Attributes", "----------", "a, b_2 : int", "    Two.", "c : float", "    C."),
+        *("", "Notes", "-----", "d, e : no entries"),
+    ]
+    assert chapters.attribute_by_line(lines) == [
+        *("A.", "", "Attributes", "----------", "a : int", "    Two.", "b_2 : int", "    Two."),
+        *("c : float", "    C.", "", "Notes", "-----", "d, e : no entries"),
+    ]
