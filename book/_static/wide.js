@@ -19,6 +19,7 @@ document.addEventListener("DOMContentLoaded", async () => {
     if (picture.closest("a") || picture.clientWidth >= picture.naturalWidth) return;
     const link = document.createElement("a");
     link.href = picture.currentSrc;
+    link.className = "enlarge";
     picture.replaceWith(link);
     link.append(picture);
   }

@@ -123,7 +123,7 @@ def explorer(
     settings = [
         [[_setting(n, k, t, at, counts) for k in range(n + 1)] for t in all_taus] for n in all_sizes
     ]
-    limit = 4 * all_taus[-1]  # in u; with the largest tau, the hill comes down within it
+    limit = 4.1 * all_taus[-1]  # in u; with the largest tau, the hill comes down within it
     unit = (RIGHT - LEFT) / (2 * limit)
     table = {
         "sizes": all_sizes,
