@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from compendium.interactive import SIZES, TAUS, Explorer, explorer
+from compendium.interactive import REACH, SIZES, TAUS, Explorer, explorer
 from compendium.plots import COLOURS
 from laplace import derivatives, quadrature
 
@@ -91,7 +91,7 @@ def test_the_hill_comes_down_within_the_grid_and_the_axes(figure: Explorer) -> N
             assert max(heights) == 1000
             assert max(heights[0], heights[-1]) <= 1
             u = mode + omega * np.array(table["t"])
-            outside = np.abs(u) > 3.2 * TAUS[-1]
+            outside = np.abs(u) > REACH * TAUS[-1]
             assert np.all(np.array(heights)[outside] <= 20)
 
 

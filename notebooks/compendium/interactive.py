@@ -28,6 +28,7 @@ from laplace.nodes import check_nodes, gauss_hermite
 
 SIZES = (1, 2, 3, 5, 8, 12, 20, 30)
 TAUS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
+REACH = 4.1  # of the axis of u, in the largest tau: the hill comes down within it
 MAX_ROWS = 40  # the table holds every number of events, so it grows with each row
 
 # The grid of t = (u - mode) / omega: finer around the top, where the curve bends, and wide enough
@@ -123,7 +124,7 @@ def explorer(
     settings = [
         [[_setting(n, k, t, at, counts) for k in range(n + 1)] for t in all_taus] for n in all_sizes
     ]
-    limit = 4.1 * all_taus[-1]  # in u; with the largest tau, the hill comes down within it
+    limit = REACH * all_taus[-1]
     unit = (RIGHT - LEFT) / (2 * limit)
     table = {
         "sizes": all_sizes,
