@@ -46,12 +46,19 @@ FOOTER = (
 
 # A reader of the PDF by ear, and the tests, are told what a formula says: its TeX. It and whatever
 # else is wider than the paper are made smaller; in Chromium one wide table would shrink all pages.
+# What follows the last line of a chapter takes no room, which may be that of another, empty sheet.
 PREPARE = r"""() => {
     for (const item of MathJax.startup.document.math) {
         const picture = item.typesetRoot.querySelector("svg");
         picture.removeAttribute("aria-hidden");
         picture.setAttribute("aria-label", item.math.trim());
         item.typesetRoot.querySelector("mjx-assistive-mml")?.remove();
+    }
+    const chapters = 'article :is(section:has(> h1), span[id^="document-"] + section)';
+    for (const chapter of document.querySelectorAll(chapters)) {
+        for (let last = chapter; last; last = last.lastElementChild) {
+            last.style.marginBottom = last.style.paddingBottom = "0";
+        }
     }
     const shrunk = [];
     const article = document.querySelector("article");

@@ -53,7 +53,8 @@ def fit_many(
 
     The results are those of `fit`. Data sets with as many columns are searched together, each by
     the same stages as alone, in compiled calls that evaluate all of them; those that leave any
-    doubt go on by themselves. What is found for one does not depend on the others.
+    doubt go on by themselves. What is found for one does not depend on the others. How many
+    questions the way took (`Fit.rounds`, `Fit.evaluations`) may differ from that of `fit`.
 
     Parameters
     ----------
