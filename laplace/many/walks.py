@@ -38,14 +38,8 @@ class Stations:
     @classmethod
     def none(cls, count: int, p: int) -> Stations:
         """Return those of walks that have not come so far: all is NaN."""
-        nothing = np.full((count, p), np.nan)
-        return cls(
-            nothing[:, 0].copy(),
-            nothing,
-            nothing.copy(),
-            np.full(count, np.nan),
-            np.full(count, np.nan),
-        )
+        shapes = (count, (count, p), (count, p), count, count)
+        return cls(*(np.full(shape, np.nan) for shape in shapes))
 
     def take(self, some: Which) -> Stations:
         """Return those of some problems."""
@@ -230,7 +224,8 @@ class Walks:
             starts.append(np.where(near[:, None], start, here.coefficients))
         start, other = starts
         there, at_other = evaluate(everyone, start), evaluate(everyone, other)
-        higher = np.flatnonzero(np.nan_to_num(at_other.values, nan=-np.inf) > there.values)
+        values = np.nan_to_num([there.values, at_other.values], nan=-np.inf)
+        higher = np.flatnonzero(values[1] > values[0])
         there = Stacked(there.values, there.gradients.copy(), there.hessians.copy(), there.spread)
         start[higher] = other[higher]
         there.put(higher, at_other.take(higher))
