@@ -84,7 +84,7 @@ ALTERATIONS = (
     ),
     Alteration(book("05_real_data"), "# Three real data sets", "# Four real data sets", PROSE),
     Alteration(book("B_speed"), "half a standard normal", "a third of a standard normal", PROSE),
-    Alteration("book/rerun.md", "50 to 200 data sets", "50 to 1,000 data sets", PROSE),
+    Alteration("book/rerun.md", "200 data sets for", "1,000 data sets for", PROSE),
     Alteration("book/references.bib", r"year\s*=\s*\{(\d{3})\d\}", r"year = {\g<1>0}", PROSE, True),
     # captions and alternative texts
     Alteration(book("03_two_sites"), "have 95 % Wald", "have 90 % Wald", PROSE),

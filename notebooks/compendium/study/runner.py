@@ -339,7 +339,7 @@ def _fitted(
 
 def _first_clause(message: str) -> str:
     """Cut a message before it names what is particular to the data."""
-    return re.split(r"[;:,]", message, maxsplit=1)[0][:100]
+    return re.split(r"\s*[;:,(]", message, maxsplit=1)[0][:100]
 
 
 _lock = threading.Lock()

@@ -38,7 +38,7 @@ def _published_settings() -> list[Scenario]:
             "tau": float(np.sqrt(variance)),
             "noise": noise,
         }
-        return Scenario(name, simulate.published_setting, parameters, OF_PUBLISHED, PUBLISHED)
+        return Scenario(name, simulate.published_setting, parameters, OF_PUBLISHED)
 
     settings = [setting(m, n, v) for m in (2, 10) for n in (500, 30) for v in (1, 4)]
     return [*settings, setting(10, 500, 1, noise=1.0)]
@@ -47,7 +47,7 @@ def _published_settings() -> list[Scenario]:
 def _two_sites() -> list[Scenario]:
     kinds = {"two-sites-noise": False, "two-sites-intercepts": True}
     return [
-        Scenario(name, two_sites, {"site_intercepts": intercepts}, OF_PUBLISHED, PUBLISHED)
+        Scenario(name, two_sites, {"site_intercepts": intercepts}, OF_PUBLISHED)
         for name, intercepts in kinds.items()
     ]
 
@@ -61,7 +61,7 @@ def _factorial() -> list[Scenario]:
             "prevalence": percent / 100,
         }
         name = f"groups-{groups}x{rows}-tau{tau:g}-prev{percent}"
-        return Scenario(name, simulate.small_groups, parameters, OF_FACTORIAL, FACTORIAL)
+        return Scenario(name, simulate.small_groups, parameters, OF_FACTORIAL)
 
     return [design(*levels) for levels in product(GROUPS, ROWS, TAUS, PERCENT)]
 
@@ -92,9 +92,6 @@ OF_PUBLISHED = (
     *("laplace", "auto", "reference", "site-dummies", "ignoring-sites"),
     *("ordinary-10", "as-published", "laplace-tau1"),
 )
-# Data sets of a scenario. The factorial has very many scenarios, and compares methods on
-# the same data sets, for which some tens are enough; the published settings say what they say.
-FACTORIAL = PUBLISHED = 50
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
