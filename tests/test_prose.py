@@ -18,7 +18,7 @@ import pytest
 import laplace
 from compendium import datasets, published, reexamined, simulate, validation
 from compendium.plots_answer import STEPS
-from compendium.study import SCENARIOS, Study, designs, load
+from compendium.study import SCENARIOS, Study, designs, distances, load
 from compendium.study.scenarios import GROUPS, PERCENT
 from laplace import derivatives, quadrature
 from laplace.inference import few_groups
@@ -387,6 +387,14 @@ def test_the_flow_chart() -> None:
         assert (of_tau <= enough).mean() > 0.8
         assert of_tau.max() <= max(25, enough)
     assert (taken[cells["tau"] == 4.0].dropna() <= 51).mean() > 0.8
+    assert "in all scenarios with between a fifth and two fifths of groups with one outcome" in page
+    drawn = stored[stored["converged"] & (stored["estimand"] == "tau")]
+    one = drawn.groupby("scenario", observed=True)["one_outcome"].mean().reindex(cells.index)
+    off = distances(stored[stored["scenario"].isin(cells.index)], "laplace", "reference")
+    off = off.xs("between", level="estimand").reindex(cells.index)
+    off = off.loc[one.between(0.2, 0.4) & (off["compared"] >= off["drawn"] / 4), "median"]
+    assert len(off) > 30
+    assert (off <= 0.1).all()
 
 
 def test_sizes_of_the_study() -> None:
