@@ -22,7 +22,7 @@ from laplace.answers import (
     Triangle,
     Variation,
 )
-from laplace.arguments import Array
+from laplace.arguments import Array, text_of
 from laplace.contribution import AtZero, Contribution
 from laplace.directions import separating
 from laplace.families import Bernoulli
@@ -218,8 +218,8 @@ class Site:
             squares=squares,
             only_group=repr(data.labels.tolist()[0]) if data.m == 1 else "",
             coding=() if design is None else design.coding,
-            stateful=() if design is None else design.stateful,
-            labels=tuple(_digest(key, [str(label).encode()]) for label in data.labels)
+            stateful=() if design is None else design.made_of_rows,
+            labels=tuple(_digest(key, [text_of(label).encode()]) for label in data.labels)
             if key
             else (),
         )

@@ -8,6 +8,9 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import formulaic
@@ -22,6 +25,7 @@ import laplace
 from compendium import datasets
 from compendium.simulate import published_setting
 from laplace.answers import Census
+from laplace.arguments import text_of
 from laplace.questions import AskAt, View
 from laplace.sites import Sites
 
@@ -372,6 +376,68 @@ def test_a_group_at_two_places_is_refused() -> None:
 
 def by_formula(formula: str, *frames: pd.DataFrame) -> list[laplace.Site]:
     return [laplace.Site.from_formula(formula, frame, "district") for frame in frames]
+
+
+MOMENT = pd.Timestamp("2020-01-01 01:00:00.5")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 1.0),
+        (1, np.float32(1)),
+        (1, True),
+        (Decimal("1.0"), 1),
+        (Decimal("0.10"), Fraction(1, 10)),
+        (-0.0, 0),
+        ("a", np.str_("a")),
+        ((1, "a"), (1.0, np.str_("a"))),
+        (MOMENT.as_unit("ms"), MOMENT.as_unit("ns")),
+        (MOMENT.tz_localize("UTC"), MOMENT.tz_localize("UTC").tz_convert("Asia/Tokyo")),
+        (pd.Timedelta("36h"), timedelta(days=1.5)),
+        (pd.Interval(0, 1), pd.Interval(0.0, 1.0)),
+        (frozenset("abc"), frozenset("cba")),
+    ],
+    ids=str,
+)
+def test_equal_labels_have_one_digest(one: Any, other: Any) -> None:
+    assert one == other
+    assert text_of(one) == text_of(other)
+
+
+def test_labels_that_differ_have_different_digests() -> None:
+    labels = [0, 1, -1, 2**53, 2**53 + 1, 0.1, np.float32(0.1), Decimal("0.1"), 1j, np.inf]
+    labels += ["a", "A", (1,), ("1",), ("a, b",), ("a", "b"), MOMENT, MOMENT.tz_localize("UTC")]
+    labels += [pd.Interval(0, 1), pd.Interval(0, 1, "left"), MOMENT + pd.Timedelta("1ns")]
+    assert len({text_of(label) for label in labels}) == len(labels) == len(set(labels))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda g: g.astype(float),
+        lambda g: g.astype("f4"),
+        lambda g: g.astype("f2"),
+        lambda g: g.astype("u1"),
+        lambda g: pd.array(g, dtype="Int64"),
+        lambda g: pd.Categorical(g),
+        lambda g: pd.Categorical(g.astype(float)),
+        lambda g: [Decimal(int(k)) for k in g],
+        lambda g: g.astype(str),
+    ],
+)
+def test_a_group_whose_label_is_of_two_types_is_refused(change: Any) -> None:
+    rows = arrays("2x30")
+    rows = {name: np.asarray(values) for name, values in rows.items()}
+    groups = np.arange(60) // 5
+    first = groups < 6
+    other = groups[~first] - 5  # among which is one of the first
+    sites = [
+        laplace.Site.from_arrays(rows["y"][first], rows["X"][first], groups[first]),
+        laplace.Site.from_arrays(rows["y"][~first], rows["X"][~first], change(other)),
+    ]
+    with pytest.raises(ValueError, match="site 1 and site 2 have rows of the same group"):
+        laplace.fit_sites(sites, nodes=1)
 
 
 def test_formulas_over_places() -> None:
