@@ -16,6 +16,7 @@ from laplace.answers import (
     Digests,
     Direction,
     Jeffreys,
+    Known,
     Margins,
     Moments,
     Sketch,
@@ -222,7 +223,15 @@ class Site:
             labels=tuple(_digest(key, [text_of(label).encode()]) for label in data.labels)
             if key
             else (),
+            some_empty=bool(np.any(data.largest == 0.0)),
         )
+
+    def known(self, scale: Array) -> Known:
+        """Decompose X / scale of the rows with trials."""
+        data = self.data
+        some = data.largest > 0.0
+        r = np.linalg.qr(data.X[some] / scale, mode="r")
+        return Known(int(np.sum(~some)), np.asarray(r))
 
     def triangle(self, view: View, scale: Array, beta: Array) -> Triangle:
         """Decompose X / scale, or the weighted columns at `beta` if it is not empty."""
