@@ -440,6 +440,87 @@ def test_a_group_whose_label_is_of_two_types_is_refused(change: Any) -> None:
         laplace.fit_sites(sites, nodes=1)
 
 
+def without_trials(everywhere: bool) -> pd.DataFrame:
+    """Return binomial rows with level 'c' at the first place only in rows without trials."""
+    rng = np.random.default_rng(5)
+    ward = np.repeat(np.arange(14), 6)
+    arm = rng.choice(list("abc"), 84).astype(object)
+    here = ward < 5
+    arm[here] = rng.choice(list("ab"), here.sum())
+    arm[:2] = "c"
+    trials = np.where((arm == "c") & (here | everywhere), 0, 3)
+    data = {"s": rng.binomial(trials, 0.4), "t": trials, "x": rng.normal(size=84), "w": ward}
+    return pd.DataFrame({**data, "arm": pd.Categorical(arm, categories=list("abc"))})
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_column_that_one_place_does_not_know_another_may(options: dict[str, Any]) -> None:
+    data, formula = without_trials(everywhere=False), "s / t ~ x + arm + (1 | w)"
+    sites = [laplace.Site.from_formula(formula, data[k]) for k in (data.w < 5, data.w >= 5)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        apart = laplace.fit_sites(sites, **options)
+        assert distance(apart, laplace.fit_formula(formula, data, **options)) < 1e-6
+        rest = laplace.fit_formula(formula, data[data.t > 0], **options)
+    if "penalty" not in options:  # which counts rows, and their spread
+        assert distance(apart, rest) < 1e-6
+
+
+@pytest.mark.parametrize("options", OPTIONS[3:], ids=str)
+def test_a_column_that_no_place_knows_is_refused_as_in_one(options: dict[str, Any]) -> None:
+    data, formula = without_trials(everywhere=True), "s / t ~ x + arm + (1 | w)"
+    sites = [laplace.Site.from_formula(formula, data[k]) for k in (data.w < 5, data.w >= 5)]
+    words = (
+        rf"^X has columns that only the {np.sum(data.t == 0)} rows without trials tell from the "
+        "others, so that nothing is known of their coefficients; leave these rows out, or merge"
+    )
+    for parts in (sites, sites[:1], sites[1:]):
+        with pytest.raises(ValueError, match=words if len(parts) == 2 else "rows without trials"):
+            laplace.fit_sites(parts, **options)
+    with pytest.raises(ValueError, match=words):
+        laplace.fit_formula(formula, data, **options)
+
+
+def test_columns_that_are_combinations_in_all_rows_are_called_so() -> None:
+    data, formula = without_trials(everywhere=False), "s / t ~ x + double + arm + (1 | w)"
+    data["double"] = 2.0 * data.x
+    sites = [laplace.Site.from_formula(formula, data[k]) for k in (data.w < 5, data.w >= 5)]
+    for attempt in (
+        lambda: laplace.fit_sites(sites),
+        lambda: laplace.fit_formula(formula, data),
+    ):
+        with pytest.raises(ValueError, match="'double' is a linear combination of 'x'"):
+            attempt()
+
+
+def test_a_large_offset_does_not_hide_what_a_place_knows() -> None:
+    data, formula = without_trials(everywhere=False), "s / t ~ x + arm + (1 | w)"
+    data["o"] = np.where(data.arm == "c", -60.0, 0.0)
+    data.loc[data.arm == "c", "s"] = 0
+    sites = [
+        laplace.Site.from_formula(formula, data[k], offset="o") for k in (data.w < 5, data.w >= 5)
+    ]
+    options: dict[str, Any] = {"penalty": "ridge", "strength": 1.0, "nodes": 1}
+    one = laplace.fit_formula(formula, data, offset="o", **options)
+    assert distance(laplace.fit_sites(sites, **options), one) < 1e-6
+
+
+def test_weighted_rows_without_trials_at_one_place() -> None:
+    data = without_trials(everywhere=False)
+    X = np.column_stack([np.ones(84), data.x, data.arm == "c"])
+    weights = np.arange(84) % 3 + 1
+    rows = {"y": data.s.to_numpy(), "X": X, "groups": data.w.to_numpy(), "weights": weights}
+    rows["trials"] = data.t.to_numpy()
+    sites = [
+        laplace.Site.from_arrays(**{n: v[k] for n, v in rows.items()}, family="binomial")
+        for k in (data.w < 5, data.w >= 5)
+    ]
+    again = np.repeat(np.arange(84), weights)
+    del rows["weights"]
+    written = laplace.fit(**{n: v[again] for n, v in rows.items()}, family="binomial", nodes=5)
+    np.testing.assert_allclose(laplace.fit_sites(sites, nodes=5).params, written.params, rtol=1e-6)
+
+
 def test_formulas_over_places() -> None:
     data = datasets.contraception()
     here = data["district"] < 25
