@@ -370,3 +370,19 @@ def test_outcomes_and_weights_across_rows_are_not_needed_for_new_rows() -> None:
         site = laplace.Site.from_formula(formula, ACROSS, "ward", **options)
         alone = laplace.fit_sites([site], nodes=3)
         np.testing.assert_allclose(alone.predict(new, kind="typical"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("term", ["cr(x, df=3)", "cs(x, df=4)", "cc(x, df=4)"])
+@pytest.mark.parametrize("rest", ["", " + C(town)", " + C(town) - 1"])
+def test_a_spline_that_holds_the_constant_is_refused_with_one_that_does_not(
+    term: str, rest: str
+) -> None:
+    with pytest.raises(ValueError, match="add up to one in every row") as caught:
+        laplace.fit_formula(f"y ~ {term}{rest}", ACROSS, "ward", nodes=3)
+    advised = re.search(r"write (c.\(.*'center'\)), a", str(caught.value))
+    assert advised is not None
+    fit = laplace.fit_formula(f"y ~ {advised.group(1)}{rest}", ACROSS, "ward", nodes=3)
+    if not rest:  # the same curves, whose degrees of freedom are counted with the constant
+        more = term.replace("4", "5").replace("3", "4")
+        whole = laplace.fit_formula(f"y ~ {more} - 1", ACROSS, "ward", nodes=3)
+        assert fit.llf == pytest.approx(whole.llf, rel=1e-9)

@@ -28,7 +28,14 @@ from laplace.arguments import (
 )
 from laplace.families import Bernoulli, Binomial
 from laplace.later import pd
-from laplace.reading.cells import Cells, column_of, empty_cells_of, left_out, levels_of
+from laplace.reading.cells import (
+    Cells,
+    check_splines,
+    column_of,
+    empty_cells_of,
+    left_out,
+    levels_of,
+)
 from laplace.reading.frames import (
     NOBODY,
     Caller,
@@ -185,6 +192,7 @@ def read(
     _check_names(matrix.model_spec, X)
     out = None
     if not apart:  # another place may have the cells that are empty here
+        check_splines(X, matrix.model_spec)
         cells = empty_cells_of(matrix.model_spec, kept)
         out = left_out(X, cells, matrix.model_spec, drop=empty_cells == "drop")
     elif empty_cells == "drop":
