@@ -36,7 +36,7 @@ from laplace.strategy import STRATEGY
 from laplace.verdict import FurtherMaximum, Verdict, judge
 
 # What can be done where the rows of a fit are elsewhere, by what needs them.
-AT_EACH_SITE = "ask each site: site.random_effects(fit), site.predict(fit)"
+AT_EACH_SITE = "ask each site, where its rows are: fit.at(site).{}"
 IN_ONE_PLACE = "it is for a fit of rows in one place"
 
 
@@ -180,7 +180,7 @@ class Fit(Described):
     def _rows(self, what: str) -> Any:
         """Return what holds the rows, or those of one site; or say where they are."""
         if self._site is None:
-            raise self._elsewhere(what, AT_EACH_SITE)
+            raise self._elsewhere(what, AT_EACH_SITE.format(what.split()[0]))
         return self._site
 
     def _all_rows(self, what: str) -> Any:
@@ -197,7 +197,7 @@ class Fit(Described):
         return ValueError(f"{what} needs the rows, which are at {where} and not here; {remedy}")
 
     def at(self, site: Any) -> Fit:
-        """Return the fit with the rows of one site, for random effects and predictions there.
+        """Return the fit with the rows of one site, for what needs rows, as predictions, there.
 
         Parameters
         ----------
