@@ -100,7 +100,7 @@ def wald_test(
             "r_matrix has a combination that is zero or follows from the others; leave it out"
         )
     difference = matrix @ params.to_numpy() - values
-    triangle = np.linalg.qr(roots(matrix), mode="r")
+    triangle = np.asarray(np.linalg.qr(roots(matrix), mode="r"))
     statistic = float(np.sum(np.linalg.solve(triangle.T, difference) ** 2))
     k, denominator = len(matrix), float(np.min(degrees[np.any(matrix != 0.0, axis=0)]))
     if np.isinf(denominator):
