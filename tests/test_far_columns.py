@@ -119,3 +119,25 @@ def test_draws_and_predictions_of_a_frame_are_by_name() -> None:
         fit.get_prediction(data) for fit, data in ((near, frame.assign(x=COLUMN)), (far, frame))
     )
     np.testing.assert_allclose(other.se_linear, one.se_linear, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6, 1e8, 1e9])
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_a_far_column_is_none_of_others_for_lying_far(shift: float, order: list[int]) -> None:
+    """A column far from zero is nearly constant, but no combination of the constant and others."""
+    third = R.normal(size=N)
+    one, x = np.ones(N), COLUMN + shift
+    small = laplace.fit(Y, np.column_stack([one, x])[:, order], GROUPS, nodes=3)
+    others = laplace.fit(Y, np.column_stack([one, OTHER, third]), GROUPS, nodes=3)
+    with pytest.raises(ValueError, match="the models are not nested: column"):
+        small.compare(others)
+    expected = laplace.fit(Y, np.column_stack([one, COLUMN, OTHER]), GROUPS, nodes=3)
+    plain = laplace.fit(Y, np.column_stack([one, COLUMN]), GROUPS, nodes=3)
+    truth = plain.compare(expected).statistic
+    for larger in (
+        np.column_stack([one, x, OTHER]),
+        np.column_stack([OTHER, 3.0 * x + OTHER, one]),
+        np.column_stack([one, OTHER, x - shift]),
+    ):
+        found = small.compare(laplace.fit(Y, larger, GROUPS, nodes=3))
+        assert found.statistic == pytest.approx(truth, rel=1e-5)
