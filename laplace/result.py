@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from laplace.arguments import Array, confidence, shown
+from laplace.arguments import Array, confidence, quoted, shown
 from laplace.contribution import Contribution
 from laplace.criterion import judge_restricted
 from laplace.ends import confirmed_intervals
@@ -212,12 +212,20 @@ class Fit(Described):
         Raises
         ------
         ValueError
-            If the columns of the site are not those of the fit.
+            If the columns of the site are not those of the fit; or if it is not one of those that
+            were fitted, and something of its formula takes its values from all rows of the site.
         """
         if list(site.data.names) != list(self._census.names):
             raise ValueError(
                 f"site has the columns {site.data.names}, but the fit has "
                 f"{list(self._census.names)}; give a site of the fit"
+            )
+        made = () if site.design is None else site.design.made_of_rows
+        if made and not any(site is fitted for fitted in self._problem.sites.parts):
+            raise ValueError(
+                f"{quoted(made)} of the site takes its values from all rows of that site, and not "
+                "from those of the fit; give a site of the fit, or make it a column of the table "
+                "before both are made"
             )
         return replace(self, _site=site)
 

@@ -23,7 +23,7 @@ from test_random_designs import random_rows
 
 import laplace
 from compendium import datasets
-from compendium.simulate import published_setting
+from compendium.simulate import published_setting, small_groups
 from laplace.answers import Census
 from laplace.arguments import text_of
 from laplace.questions import AskAt, View
@@ -599,3 +599,23 @@ def test_a_census_of_parts_is_that_of_the_whole() -> None:
         assert getattr(whole, name) == getattr(parts, name)
     np.testing.assert_allclose(whole.gram, parts.gram, rtol=1e-13)
     np.testing.assert_allclose(whole.scale, parts.scale, rtol=1e-13)
+
+
+def test_a_site_with_constants_of_its_own_rows_is_not_of_the_fit() -> None:
+    """Random effects there, by the centre of the site's rows, are not those of the fit."""
+    data = small_groups(14, 6, 1.0, 0.4)
+    table = pd.DataFrame({"y": data.y, "x": data.X[:, 1], "group": data.groups})
+    half = table[table["group"] < 7]
+    formula = "y ~ center(x) + (1 | group)"
+    fit = laplace.fit_formula(formula, table, nodes=3)
+    with pytest.raises(ValueError, match=r"'center\(x\)' of the site takes its values from all"):
+        fit.at(laplace.Site.from_formula(formula, half))
+    # what was made before, and the site of the fit itself, are taken
+    for rows in (table, half):
+        rows = rows.assign(x=rows["x"] - table["x"].mean())
+        plain = laplace.fit_formula("y ~ x + (1 | group)", rows, nodes=3)
+        site = laplace.Site.from_formula("y ~ x + (1 | group)", rows)
+        assert plain.at(site).random_effects.equals(plain.random_effects)
+    own = laplace.Site.from_formula(formula, half)
+    alone = laplace.fit_sites([own], nodes=3)
+    assert len(alone.at(own).random_effects) == 7
