@@ -69,6 +69,8 @@ class Census:
         Transformations of a formula whose constants come from these rows.
     labels : tuple of str
         Keyed digests of the group labels, where a key was given.
+    some_empty : bool
+        Whether some rows are without trials.
     """
 
     names: tuple[str, ...]
@@ -93,6 +95,7 @@ class Census:
     coding: tuple[str, ...]
     stateful: tuple[str, ...]
     labels: tuple[str, ...]
+    some_empty: bool = False
 
     @property
     def p(self) -> int:
@@ -146,6 +149,7 @@ class Census:
             self.coding,
             self.stateful,
             self.labels + other.labels,
+            self.some_empty or other.some_empty,
         )
 
 
@@ -165,6 +169,29 @@ class Triangle:
     def __add__(self, other: Triangle) -> Triangle:
         """Return the triangle of both, one on the other."""
         return Triangle(np.asarray(np.linalg.qr(np.vstack([self.r, other.r]), mode="r")))
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What the rows with trials know of the columns: the triangle R of their QR decomposition.
+
+    It discloses R'R, their cross-products, and how many rows are without trials.
+
+    Attributes
+    ----------
+    empty : int
+        Number of rows without trials.
+    r : ndarray of shape (k, p)
+        With k = min(rows with trials, p).
+    """
+
+    empty: int
+    r: Array
+
+    def __add__(self, other: Known) -> Known:
+        """Return that of both, one on the other."""
+        r = np.linalg.qr(np.vstack([self.r, other.r]), mode="r")
+        return Known(self.empty + other.empty, np.asarray(r))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,9 @@ import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -312,7 +315,34 @@ def row_labels(groups: Any, n: int, rows: RowNames = ANY_ROWS) -> pd.Index[Any]:
             f"groups has no label in {rows(missing[0])}{and_more(missing)}; "
             "give every row a group, or remove such rows"
         )
+    _check_labels(labels_of_rows, getattr(groups, "name", None), rows)
     return labels_of_rows
+
+
+def _check_labels(labels: pd.Index[Any], column: Any, rows: RowNames) -> None:
+    """Refuse labels that can change, as a list can: nothing tells which of them are the same."""
+    # so that only what may hold them is gone through
+    if labels.dtype != object or not pd.api.types.infer_dtype(labels).startswith("mixed"):
+        return
+    wrong = [row for row, label in enumerate(labels) if not _can_be_label(label)]
+    if wrong:
+        of = f" (column {shown(column)})" if isinstance(column, str) else ""
+        label = labels[wrong[0]]
+        while isinstance(label, tuple):  # in which one entry is at fault
+            label = next(entry for entry in label if not _can_be_label(entry))
+        raise TypeError(
+            f"groups{of} must hold labels that do not change, such as text, numbers or tuples of "
+            f"them, got the {type(label).__name__} {shown(label)} in {rows(wrong[0])}"
+            f"{and_more(wrong)}; make each of them text, by str, or a tuple"
+        )
+
+
+def _can_be_label(label: Any) -> bool:
+    try:
+        hash(label)
+    except TypeError:
+        return False
+    return True
 
 
 def as_labels(groups: Any) -> pd.Index[Any]:
@@ -335,8 +365,49 @@ def as_labels(groups: Any) -> pd.Index[Any]:
     dtype = getattr(groups, "dtype", None)
     if isinstance(dtype, np.dtype) and not dtype.isnative:  # which pandas cannot sort
         groups = np.asarray(groups).astype(dtype.newbyteorder("="))
-    labels: pd.Index[Any] = pd.Index(groups)
+    labels: pd.Index[Any]
+    try:
+        labels = pd.Index(groups)
+    except NotImplementedError:  # pandas has no index of float16
+        labels = pd.Index(np.asarray(groups, dtype=float))
     return labels
+
+
+def text_of(label: Any) -> str:
+    """Return a text that two labels share where they are equal, as 1, 1.0 and True are.
+
+    Text has itself, so that the text '1' shares that of the number. Entries of a tuple are told
+    apart also by whether they are text.
+    """
+    if type(label) is int or isinstance(label, str):  # as most are
+        return str(label)
+    if isinstance(label, tuple):
+        entries = [repr(str(x)) if isinstance(x, str) else text_of(x) for x in label]
+        return f"({', '.join(entries)})"
+    if isinstance(label, frozenset):  # whose order differs from process to process
+        return f"frozenset({sorted(map(text_of, [(x,) for x in label]))})"
+    if isinstance(label, pd.Interval):
+        return f"{text_of((label.left, label.right))} {label.closed}"
+    if isinstance(label, np.datetime64 | datetime):
+        moment = pd.Timestamp(label)
+        return str(moment if moment.tz is None else moment.tz_convert("UTC"))
+    if isinstance(label, np.timedelta64 | timedelta):
+        return str(pd.Timedelta(label))
+    return _text_of_number(label) if isinstance(label, Number | np.bool_) else str(label)
+
+
+def _text_of_number(label: Any) -> str:
+    """Return the text of a number, which does not depend on its type."""
+    if isinstance(label, complex | np.complexfloating):
+        if label.imag != 0:
+            return str(complex(label))
+        label = label.real
+    if not -np.inf < label < np.inf:
+        return str(float(label))
+    if label == int(label):
+        return str(int(label))
+    # every float is a fraction, and so is a Decimal
+    return str(float(label)) if float(label) == label else str(Fraction(*label.as_integer_ratio()))
 
 
 def column_names(X: Any, names: Sequence[str] | None, p: int) -> list[str]:

@@ -182,7 +182,8 @@ def _read(design: Any, options: Mapping[str, Any]) -> Design:
             f"{', '.join(DEFAULTS)}"
         )
     if missing := [name for name in ("y", "X", "groups") if name not in given]:
-        return TypeError(f"designs must hold y, X and groups, but {quoted(missing)} is missing")
+        verb = "is" if len(missing) == 1 else "are"
+        return TypeError(f"designs must hold y, X and groups, but {quoted(missing)} {verb} missing")
     if twice := [name for name in names if name in options]:
         return TypeError(
             f"{quoted(twice)} is given by a design, and to fit_many for all designs; leave out one "

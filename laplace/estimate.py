@@ -55,6 +55,13 @@ class Estimate:
         return slice(None) if inside else slice(self.problem.census.p)
 
     @property
+    def curvature(self) -> Array:
+        """What `covariance` is minus the inverse of, in the coefficients of the basis."""
+        penalty, q = self.problem.penalty, len(self.covariance)
+        informs = penalty is None or penalty.informs
+        return (self.maximised if informs else self.likelihood).hessian[:q, :q]
+
+    @property
     def standard_errors(self) -> Array:
         """Roots of the diagonal of the covariance; NaN where there is none."""
         return np.sqrt(self.covariance.diagonal())
@@ -84,13 +91,53 @@ def estimate_of(problem: Problem, found: Found) -> Estimate:
 def covariance_of(hessian: Array, basis: Basis) -> Array:
     """Inverse of the information that is minus `hessian`, of the basis, for the columns of X."""
     q, p = len(hessian), len(basis.triangle)
-    lapack = linalg().lapack
+    factor, scale = _factor(hessian)
+    if factor is None:  # not at a maximum: there are no standard errors
+        return np.full((q, q), np.nan)
+    back = (basis.inverse if q == p else basis.inverse_with_tau) / scale
+    solved, _ = linalg().lapack.dpotrs(factor, back.T)
+    return np.asarray(back @ solved)
+
+
+def roots_of(hessian: Array, basis: Basis, combinations: Array) -> Array:
+    """Return B, whose B'B is the covariance of combinations of the parameters.
+
+    The covariance itself loses their digits where a column lies far from zero: there, the large
+    variances of coefficients that depend on each other cancel.
+
+    Parameters
+    ----------
+    hessian : ndarray of shape (q, q)
+        Of the basis, as in `covariance_of`.
+    basis : Basis
+        Of the columns of X.
+    combinations : ndarray of shape (k, p) or (k, q)
+        A row each, in the columns of X, and log tau.
+
+    Returns
+    -------
+    ndarray of shape (q, k)
+        A column each, whose length is the standard error; NaN where there is none.
+    """
+    (k, width), q, p = combinations.shape, len(hessian), len(basis.triangle)
+    factor, scale = _factor(hessian)
+    if factor is None:
+        return np.full((q, k), np.nan)
+    if k == 0:
+        return np.zeros((q, 0))
+    lapack, there = linalg().lapack, np.zeros((q, k))
+    there[:width] = combinations.T
+    there[:p], _ = lapack.dtrtrs(basis.triangle, there[:p], trans=1)
+    solved, _ = lapack.dtrtrs(factor, there / scale[:, None], trans=1)
+    return np.asarray(solved)
+
+
+def _factor(hessian: Array) -> tuple[Array | None, Array]:
+    """Return the Cholesky factor of the scaled information, None where it has none; the scale."""
     scale = np.sqrt(np.abs(hessian.diagonal()))
     with np.errstate(invalid="ignore", divide="ignore"):  # a curvature may be zero
         scaled = -hessian / (scale[:, None] * scale)
-    factor, failed = lapack.dpotrf(scaled, clean=0) if np.isfinite(scaled).all() else (None, 1)
-    if failed:  # not at a maximum: there are no standard errors
-        return np.full((q, q), np.nan)
-    back = (basis.inverse if q == p else basis.inverse_with_tau) / scale
-    solved, _ = lapack.dpotrs(factor, back.T)
-    return np.asarray(back @ solved)
+    if not np.isfinite(scaled).all():
+        return None, scale
+    factor, failed = linalg().lapack.dpotrf(scaled, clean=0)
+    return (None if failed else factor), scale

@@ -52,7 +52,9 @@ def fit_formula(
     family : {"bernoulli", "binomial", "poisson"}, optional
         Distribution of the outcomes; by default binomial with trials on the left, else Bernoulli.
     offset : str or array_like, optional
-        Column or expression added to the linear predictor, or its values.
+        Column or expression added to the linear predictor, or its values. As in a covariate,
+        ``center(z)`` and ``scale(z)`` remember the rows of the fit, so that new rows can be
+        predicted; ``z - z.mean()`` does not, and `predict` asks for the values of new rows.
     weights : str or array_like, optional
         Column or expression of how many rows each row stands for, or its values, as in `fit`; of
         proportions with ``family="binomial"``, numbers of trials.

@@ -195,8 +195,6 @@ class GroupedData:
             if np.any(added):
                 shift = added if shift is None else shift + added
 
-        if counts is not None:
-            _check_rank(matrix, counts)
         order, starts, labels = _sort(groups, n, called)
         rows = np.require(matrix, requirements=["C", "A"])
         if order is not None:
@@ -424,21 +422,6 @@ def _check_weights(weights: Array, called: RowNames) -> None:
         raise ValueError(
             f"weights must be above 0, got {weights[wrong[0]]:g} in {called(wrong[0])}"
             f"{and_more(wrong)}: they say how many rows a row stands for; leave such rows out"
-        )
-
-
-def _check_rank(X: Array, trials: Array) -> None:
-    """Refuse columns that only rows without trials tell from the others."""
-    some = trials > 0.0
-    if some.all() or not np.all(np.isfinite(X)):
-        return
-    size = np.abs(X).max(axis=0)
-    scaled = X / np.where(size > 0.0, size, 1.0)
-    if np.linalg.matrix_rank(scaled[some]) < np.linalg.matrix_rank(scaled):
-        raise ValueError(
-            f"X has columns that only the {int(np.sum(~some))} rows without trials tell from the "
-            "others, so that nothing is known of their coefficients; leave these rows out, or "
-            "merge levels"
         )
 
 

@@ -22,6 +22,7 @@ RECORDS: dict[str, type] = {
         questions.View,
         answers.Census,
         answers.Triangle,
+        answers.Known,
         answers.Moments,
         AtZero,
         Contribution,

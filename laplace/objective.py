@@ -105,6 +105,8 @@ def problem_of(
         or if the penalty is not for such data.
     """
     free = tau is None
+    if rows is ALL:
+        sites.check_known(census)
     added = None
     if penalty is not None:
         added = penalties.build(penalty, strength, sites, census, rows, free)

@@ -7,6 +7,7 @@ Question            Answer                       Adds by
 ==================  ===========================  ==============================================
 `AskCensus`         `Census`                     sums, least and most
 `AskTriangle`       `Triangle`                   QR of the two, one on the other
+`AskKnown`          `Known`                      sums, and QR of the two
 `AskMoments`        `Moments`                    Chan, Golub and LeVeque (1983)
 `AskWithout`        `AtZero`                     sums, least and most
 `AskAt`             `Contribution`               sums
@@ -40,6 +41,7 @@ from laplace.answers import (
     Digests,
     Direction,
     Jeffreys,
+    Known,
     Margins,
     Moments,
     Sketch,
@@ -85,6 +87,9 @@ class Place(Protocol):
 
     def triangle(self, view: View, scale: Array, beta: Array) -> Triangle:
         """Decompose the columns."""
+
+    def known(self, scale: Array) -> Known:
+        """Decompose the columns of the rows with trials."""
 
     def moments(self, view: View) -> Moments:
         """Mean and variance of the columns."""
@@ -140,6 +145,17 @@ class AskTriangle:
     def of(self, place: Place) -> Triangle:
         """Put the question to a place."""
         return place.triangle(self.view, self.scale, self.beta)
+
+
+@dataclass(frozen=True, eq=False)
+class AskKnown:
+    """Ask for the triangle of X / scale of the rows with trials, and how many have none."""
+
+    scale: Array
+
+    def of(self, place: Place) -> Known:
+        """Put the question to a place."""
+        return place.known(self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,6 +277,7 @@ class AskVariation:
 Question = (
     AskCensus
     | AskTriangle
+    | AskKnown
     | AskMoments
     | AskWithout
     | AskAt

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from laplace.arguments import Array, confidence, shown
+from laplace.arguments import Array, confidence, quoted, shown
 from laplace.contribution import Contribution
 from laplace.criterion import judge_restricted
 from laplace.ends import confirmed_intervals
@@ -36,7 +36,7 @@ from laplace.strategy import STRATEGY
 from laplace.verdict import FurtherMaximum, Verdict, judge
 
 # What can be done where the rows of a fit are elsewhere, by what needs them.
-AT_EACH_SITE = "ask each site: site.random_effects(fit), site.predict(fit)"
+AT_EACH_SITE = "ask each site, where its rows are: fit.at(site).{}"
 IN_ONE_PLACE = "it is for a fit of rows in one place"
 
 
@@ -180,7 +180,7 @@ class Fit(Described):
     def _rows(self, what: str) -> Any:
         """Return what holds the rows, or those of one site; or say where they are."""
         if self._site is None:
-            raise self._elsewhere(what, AT_EACH_SITE)
+            raise self._elsewhere(what, AT_EACH_SITE.format(what.split()[0]))
         return self._site
 
     def _all_rows(self, what: str) -> Any:
@@ -197,7 +197,7 @@ class Fit(Described):
         return ValueError(f"{what} needs the rows, which are at {where} and not here; {remedy}")
 
     def at(self, site: Any) -> Fit:
-        """Return the fit with the rows of one site, for random effects and predictions there.
+        """Return the fit with the rows of one site, for what needs rows, as predictions, there.
 
         Parameters
         ----------
@@ -212,12 +212,20 @@ class Fit(Described):
         Raises
         ------
         ValueError
-            If the columns of the site are not those of the fit.
+            If the columns of the site are not those of the fit; or if it is not one of those that
+            were fitted, and something of its formula takes its values from all rows of the site.
         """
         if list(site.data.names) != list(self._census.names):
             raise ValueError(
                 f"site has the columns {site.data.names}, but the fit has "
                 f"{list(self._census.names)}; give a site of the fit"
+            )
+        made = () if site.design is None else site.design.made_of_rows
+        if made and not any(site is fitted for fitted in self._problem.sites.parts):
+            raise ValueError(
+                f"{quoted(made)} of the site takes its values from all rows of that site, and not "
+                "from those of the fit; give a site of the fit, or make it a column of the table "
+                "before both are made"
             )
         return replace(self, _site=site)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from laplace.arguments import coefficients, standard_deviation, whole_number
 from laplace.families import BERNOULLI, Array
+from laplace.inference.drawn import source_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ def random_intercepts(
         raise ValueError("beta is empty: give at least the coefficient of the column of ones")
     beta = coefficients(beta, [f"x{k}" for k in range(length)])
     tau = standard_deviation("tau", tau)
-    rng = np.random.default_rng(seed)
+    rng = source_of(seed)
     groups = np.repeat(np.arange(len(counts)), counts)
     X = np.column_stack([np.ones(len(groups)), rng.normal(size=(len(groups), length - 1))])
     return with_outcomes(rng, X, groups, beta, tau)

@@ -16,13 +16,14 @@ from laplace.answers import (
     Digests,
     Direction,
     Jeffreys,
+    Known,
     Margins,
     Moments,
     Sketch,
     Triangle,
     Variation,
 )
-from laplace.arguments import Array
+from laplace.arguments import Array, text_of
 from laplace.contribution import AtZero, Contribution
 from laplace.directions import separating
 from laplace.families import Bernoulli
@@ -218,11 +219,19 @@ class Site:
             squares=squares,
             only_group=repr(data.labels.tolist()[0]) if data.m == 1 else "",
             coding=() if design is None else design.coding,
-            stateful=() if design is None else design.stateful,
-            labels=tuple(_digest(key, [str(label).encode()]) for label in data.labels)
+            stateful=() if design is None else design.made_of_rows,
+            labels=tuple(_digest(key, [text_of(label).encode()]) for label in data.labels)
             if key
             else (),
+            some_empty=bool(np.any(data.largest == 0.0)),
         )
+
+    def known(self, scale: Array) -> Known:
+        """Decompose X / scale of the rows with trials."""
+        data = self.data
+        some = data.largest > 0.0
+        r = np.linalg.qr(data.X[some] / scale, mode="r")
+        return Known(int(np.sum(~some)), np.asarray(r))
 
     def triangle(self, view: View, scale: Array, beta: Array) -> Triangle:
         """Decompose X / scale, or the weighted columns at `beta` if it is not empty."""

@@ -16,6 +16,7 @@ from laplace.answers import (
     Digests,
     Direction,
     Jeffreys,
+    Known,
     Margins,
     Moments,
     Sketch,
@@ -32,6 +33,7 @@ from laplace.questions import (
     AskDigests,
     AskDirection,
     AskJeffreys,
+    AskKnown,
     AskMargins,
     AskMoments,
     AskSketch,
@@ -40,6 +42,7 @@ from laplace.questions import (
     AskWithout,
     View,
 )
+from laplace.rank import combinations
 from laplace.starts import AskStart, Start
 
 Ask = Callable[[Sequence[Any], Any], Iterable[Any]]
@@ -223,6 +226,28 @@ class Sites:
             AskTriangle(view, scale, np.empty(0) if beta is None else beta)
         )
         return answer.r
+
+    def check_known(self, census: Census) -> None:
+        """Refuse columns that only rows without trials tell from the others, at all places.
+
+        Raises
+        ------
+        ValueError
+            If there are such columns, or no row has trials.
+        """
+        if not census.some_empty:
+            return
+        if census.trials == 0.0:
+            raise ValueError("trials is 0 in every row; rows with trials are needed")
+        scale = census.scale * np.sqrt(census.n)
+        known: Known = self.total(AskKnown(scale))
+        unknown = combinations(known.r)
+        if len(unknown) and len(unknown) > len(combinations(self.triangle(scale))):
+            raise ValueError(
+                f"X has columns that only the {known.empty} rows without trials tell from the "
+                "others, so that nothing is known of their coefficients; leave these rows out, or "
+                "merge levels"
+            )
 
     def moments(self, view: View = ALL) -> Moments:
         """Ask for the mean and the variance of each column."""

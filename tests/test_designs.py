@@ -35,7 +35,7 @@ def test_an_error_says_of_which_design_it_is(place: int) -> None:
         ({**MAPPING, "tau": 1}, {"tau": 1}, "'tau' is given by a design, and to fit_many for all"),
         ({**MAPPING, "y": ROWS.y}, {"y": ROWS.y}, "'y' is given by a design, and to fit_many"),
         ({"y": ROWS.y, "groups": ROWS.groups}, {}, "y, X and groups, but 'X' is missing"),
-        ({}, {}, "designs must hold y, X and groups, but 'y', 'X', 'groups' is missing"),
+        ({}, {}, "designs must hold y, X and groups, but 'y', 'X', 'groups' are missing"),
         ({**MAPPING, 1: 1}, {}, "designs must hold arguments of fit, and 1 is none of them: y, X,"),
         ({**MAPPING, "node": 1}, {}, "and 'node' is none of them: y, X, groups"),
     ],

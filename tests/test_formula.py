@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import re
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -220,3 +224,165 @@ def test_several_columns_make_a_group() -> None:
     for groups in (list(pairs.itertuples(index=False, name=None)), pd.MultiIndex.from_frame(pairs)):
         fit = laplace.fit_formula("y ~ age", DATA, groups=groups, nodes=1)
         assert fit.llf == pytest.approx(base.llf, rel=1e-13)
+
+
+# What is computed across rows ---------------------------------------------------------------------
+
+
+def across_rows() -> pd.DataFrame:
+    """Return rows of two places, one of which has another height."""
+    rng = np.random.default_rng(5)
+    ward = np.repeat(np.arange(14), 6)
+    x, n = rng.normal(size=84), 84
+    chance = 1.0 / (1.0 + np.exp(0.5 - x - rng.normal(size=14)[ward]))
+    return pd.DataFrame(
+        {
+            "y": (rng.random(n) < chance) * 1.0,
+            "x": x,
+            "z": rng.gamma(2.0, 1.0, n),
+            "ward": ward,
+            "times": rng.integers(1, 4, n),
+            "s": rng.binomial(5, 0.4, n),
+            "n": rng.integers(5, 9, n),
+            "height": np.where(ward < 7, 1.5, 3.0),
+            "town": np.where(ward < 7, "p", "q"),
+        }
+    )
+
+
+ACROSS = across_rows()
+OF_ALL_ROWS = "takes its values from all rows together"
+
+
+def row_by_row(fit: Any, rows: pd.DataFrame) -> Any:
+    return [fit.predict(rows.iloc[[k]]).iloc[0] for k in range(len(rows))]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("center(z)", lambda z, of: z - of.mean()),
+        ("scale(z)", lambda z, of: (z - of.mean()) / of.std()),
+        ("2 * center(z) + np.log(z)", lambda z, of: 2.0 * (z - of.mean()) + np.log(z)),
+        ("center(center(z))", lambda z, of: z - of.mean()),
+    ],
+)
+@pytest.mark.parametrize("as_term", [True, False])
+def test_an_offset_remembers_the_rows_of_the_fit(text: str, value: Any, as_term: bool) -> None:
+    formula = f"y ~ x + offset({text}) + (1 | ward)" if as_term else "y ~ x + (1 | ward)"
+    fit = laplace.fit_formula(formula, ACROSS, offset=None if as_term else text, nodes=3)
+    new = ACROSS.iloc[[3, 50, 8]].assign(z=[0.2, 7.0, 1.0])
+    eta = fit.params["Intercept"] + fit.params["x"] * new["x"] + value(new["z"], ACROSS["z"])
+    by_hand = 1.0 / (1.0 + np.exp(-eta))
+    np.testing.assert_allclose(fit.predict(new, kind="typical"), by_hand, rtol=1e-10)
+    np.testing.assert_allclose(row_by_row(fit, new), fit.predict(new), rtol=1e-12)
+    copied = pickle.loads(pickle.dumps(fit))
+    np.testing.assert_array_equal(row_by_row(copied, new), row_by_row(fit, new))
+
+
+@pytest.mark.parametrize("text", ["z - z.mean()", "log(z / z.sum())", "center(z) / z.max()"])
+@pytest.mark.parametrize("as_term", [True, False])
+def test_an_offset_that_does_not_remember_is_asked_for(text: str, as_term: bool) -> None:
+    formula = f"y ~ x + offset({text}) + (1 | ward)" if as_term else "y ~ x + (1 | ward)"
+    fit = laplace.fit_formula(formula, ACROSS, offset=None if as_term else text, nodes=3)
+    assert np.all(np.isfinite(fit.predict()))
+    with pytest.raises(ValueError, match="of the offset " + OF_ALL_ROWS + ".* as offset$"):
+        fit.predict(ACROSS.head(1))
+    with pytest.raises(ValueError, match="of the offset " + OF_ALL_ROWS):
+        fit.predict(ACROSS.head(1), offset=text)
+    with pytest.raises(ValueError, match="'scale.x.' of the offset " + OF_ALL_ROWS):
+        fit.predict(ACROSS.head(1), offset="scale(x)")
+    by_value = fit.predict(ACROSS.head(3), offset=np.log(ACROSS["z"].head(3)))
+    np.testing.assert_array_equal(fit.predict(ACROSS.head(3), offset="log(z)"), by_value)
+
+
+def test_what_is_remembered_of_rows_that_are_not_is_refused() -> None:
+    for text in ("center(x - x.mean())", "poly(x / x.max(), 2)", "bs(x.rank(), df=4)"):
+        fit = laplace.fit_formula(f"y ~ {text} + (1 | ward)", ACROSS, nodes=3)
+        with pytest.raises(ValueError, match="of the formula " + OF_ALL_ROWS):
+            fit.predict(ACROSS.head(1))
+    for text in ("I(2 * center(x))", "poly(x, 2)", "bs(np.exp(x), df=4)", "scale(x.abs())"):
+        fit = laplace.fit_formula(f"y ~ {text} + (1 | ward)", ACROSS, nodes=3)
+        known = fit.predict(kind="typical").head(5)
+        np.testing.assert_allclose(row_by_row(fit, ACROSS.head(5)), known, rtol=1e-10)
+
+
+def two_places(formula: str, **options: Any) -> Any:
+    parts = [ACROSS[ACROSS["town"] == town] for town in ("p", "q")]
+    sites = [laplace.Site.from_formula(formula, part, "ward", **options) for part in parts]
+    return laplace.fit_sites(sites, nodes=3)
+
+
+@pytest.mark.parametrize(
+    ("formula", "options", "named"),
+    [
+        ("y ~ x + offset(center(z))", {}, "center(z)"),
+        ("y ~ x", {"offset": "z - z.mean()"}, "z - z.mean()"),
+        ("I(z > z.median()) ~ x", {}, "I(z > z.median())"),
+        ("y ~ x", {"weights": "times / times.mean()"}, "times / times.mean()"),
+        ("s / (n + n.max()) ~ x", {}, "(n + n.max())"),
+        ("s.clip(upper=s.quantile(0.9)) / n ~ x", {}, "s.clip(upper=s.quantile(0.9))"),
+        ("y ~ I(2 * center(x))", {}, "I(2 * center(x))"),
+        # a property of a place is constant there
+        ("y ~ x + offset(height - height.mean())", {}, "height - height.mean()"),
+        ("y ~ x + offset(height / height.max())", {}, "height / height.max()"),
+        ("y ~ x + offset((town == town.mode()[0]) * 1.0)", {}, "(town == town.mode()[0]) * 1.0"),
+    ],
+)
+def test_places_refuse_what_takes_constants_of_their_rows(
+    formula: str, options: Any, named: str
+) -> None:
+    words = re.escape(repr(named)) + " would take constants from the rows of each site"
+    with pytest.raises(ValueError, match=words):
+        two_places(formula, **options)
+
+
+@pytest.mark.parametrize(
+    ("formula", "options"),
+    [
+        ("I(z > 2) ~ x.abs() + C(town)", {"offset": "np.log(z)"}),
+        ("y ~ x + offset(z.clip(upper=2))", {"weights": "times.astype(float)"}),
+        ("s.clip(upper=4) / n.abs() ~ x", {}),
+        ("y ~ x + offset(town.map({'p': 0.0, 'q': 1.0}) + town.str.len())", {}),
+    ],
+)
+def test_places_agree_with_all_rows_on_what_works_row_by_row(formula: str, options: Any) -> None:
+    rows = ACROSS.assign(town=pd.Categorical(ACROSS["town"])) if "C(town)" in formula else ACROSS
+    sites = [
+        laplace.Site.from_formula(formula, part, "ward", **options)
+        for part in (rows[rows["ward"] < 7], rows[rows["ward"] >= 7])
+    ]
+    together = laplace.fit_formula(formula, rows, "ward", nodes=3, **options)
+    np.testing.assert_allclose(laplace.fit_sites(sites, nodes=3).params, together.params, rtol=1e-8)
+
+
+def test_outcomes_and_weights_across_rows_are_not_needed_for_new_rows() -> None:
+    for formula, options in (
+        ("I(z > z.median()) ~ x", {}),
+        ("y ~ x", {"weights": "times / times.mean()"}),
+        ("s / (n + n.max()) ~ x", {}),
+    ):
+        fit = laplace.fit_formula(formula, ACROSS, "ward", nodes=3, **options)
+        eta = fit.params["Intercept"] + fit.params["x"] * ACROSS["x"].head(3)
+        expected = 1.0 / (1.0 + np.exp(-eta))
+        new = ACROSS[["x"]].head(3)
+        np.testing.assert_allclose(fit.predict(new, kind="typical"), expected, rtol=1e-10)
+        site = laplace.Site.from_formula(formula, ACROSS, "ward", **options)
+        alone = laplace.fit_sites([site], nodes=3)
+        np.testing.assert_allclose(alone.predict(new, kind="typical"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("term", ["cr(x, df=3)", "cs(x, df=4)", "cc(x, df=4)"])
+@pytest.mark.parametrize("rest", ["", " + C(town)", " + C(town) - 1"])
+def test_a_spline_that_holds_the_constant_is_refused_with_one_that_does_not(
+    term: str, rest: str
+) -> None:
+    with pytest.raises(ValueError, match="add up to one in every row") as caught:
+        laplace.fit_formula(f"y ~ {term}{rest}", ACROSS, "ward", nodes=3)
+    advised = re.search(r"write (c.\(.*'center'\)), a", str(caught.value))
+    assert advised is not None
+    fit = laplace.fit_formula(f"y ~ {advised.group(1)}{rest}", ACROSS, "ward", nodes=3)
+    if not rest:  # the same curves, whose degrees of freedom are counted with the constant
+        more = term.replace("4", "5").replace("3", "4")
+        whole = laplace.fit_formula(f"y ~ {more} - 1", ACROSS, "ward", nodes=3)
+        assert fit.llf == pytest.approx(whole.llf, rel=1e-9)

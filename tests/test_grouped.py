@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -496,6 +497,57 @@ def test_labels_that_do_not_sort_together() -> None:
     fit = laplace.fit(Y, X, labels, tau=1, nodes=1)
     assert fit.llf == pytest.approx(laplace.fit(Y, X, GROUPS, tau=1, nodes=1).llf, rel=1e-13)
     assert set(fit.random_effects.index) == set(labels)
+
+
+@pytest.mark.parametrize("kind", ["f2", ">f2", "list"])
+def test_labels_of_float16_are_those_of_float64(kind: str) -> None:
+    y, X, g = many_groups(20)
+    X, codes = X[:, :2], pd.factorize(g)[0]
+    labels: Any = list(codes.astype("f2")) if kind == "list" else codes.astype(kind)
+    half = laplace.fit(y, X, labels, tau=1, nodes=1)
+    full = laplace.fit(y, X, codes.astype(float), tau=1, nodes=1)
+    pd.testing.assert_frame_equal(half.random_effects, full.random_effects)
+    pd.testing.assert_series_equal(
+        half.predict(X[:2], groups=np.array([0, 1], "f2")), full.predict(X[:2], groups=[0.0, 1.0])
+    )
+    frame = pd.DataFrame({"y": y, "x": X[:, -1], "w": codes.astype("f2")})
+    whole = frame.assign(w=codes)
+    np.testing.assert_array_equal(
+        laplace.fit_formula("y ~ x + (1 | w)", frame, tau=1, nodes=1).params,
+        laplace.fit_formula("y ~ x + (1 | w)", whole, tau=1, nodes=1).params,
+    )
+    np.testing.assert_array_equal(
+        laplace.fit_formula("y ~ x", whole, codes.astype("f2"), tau=1, nodes=1).params,
+        laplace.fit_formula("y ~ x", whole, codes, tau=1, nodes=1).params,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda v: [v], r"the list \[0\]"),
+        (lambda v: {1: v}, r"the dict \{1: 0\}"),
+        (lambda v: {v}, r"the set \{0\}"),
+        (lambda v: (1, ("a", [v])), r"the list \[0\]"),
+    ],
+    ids=["list", "dict", "set", "tuple"],
+)
+def test_labels_that_can_change_are_refused(change: Any, said: str) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"r{k}" for k in range(40)]
+    data = pd.DataFrame({"x": rng.normal(size=40), "y": rng.integers(0, 2, 40)}, index=rows)
+    labels = pd.Series(["a"] * 4 + [change(k // 4) for k in range(36)], index=rows, dtype=object)
+    X = np.column_stack([np.ones(40), data.x])
+    words = rf"must hold labels that do not change.*, got {said} in row "
+    with pytest.raises(TypeError, match=rf"^groups {words}4 \(and in 35 more.*by str, or a tuple$"):
+        laplace.fit(data.y.to_numpy(), X, labels.to_numpy())
+    with pytest.raises(TypeError, match=rf"^groups \(column 'w'\) {words}'r4'"):
+        laplace.fit_formula("y ~ x + (1 | w)", data.assign(w=labels))
+    with pytest.raises(TypeError, match=rf"^groups {words}'r4'"):
+        laplace.fit_formula("y ~ x + (1 | w:x)", data.assign(w=labels))
+    fit = laplace.fit(data.y.to_numpy(), X, np.arange(40) // 4, tau=1, nodes=1)
+    with pytest.raises(TypeError, match=rf"^groups {words}1"):
+        fit.predict(X[:2], groups=labels.to_numpy()[3:5])
 
 
 def test_booleans_and_integers_are_outcomes() -> None:

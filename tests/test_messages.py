@@ -49,6 +49,7 @@ def all_questions() -> list[Any]:
             questions.AskCensus(view, "key"),
             questions.AskTriangle(view, scale, np.empty(0)),
             questions.AskTriangle(view, scale, beta),
+            questions.AskKnown(scale),
             questions.AskMoments(view),
             questions.AskWithout(view, beta),
             questions.AskAt(view, beta, 1.5, 7),

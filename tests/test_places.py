@@ -8,6 +8,9 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import formulaic
@@ -20,8 +23,9 @@ from test_random_designs import random_rows
 
 import laplace
 from compendium import datasets
-from compendium.simulate import published_setting
+from compendium.simulate import published_setting, small_groups
 from laplace.answers import Census
+from laplace.arguments import text_of
 from laplace.questions import AskAt, View
 from laplace.sites import Sites
 
@@ -374,6 +378,149 @@ def by_formula(formula: str, *frames: pd.DataFrame) -> list[laplace.Site]:
     return [laplace.Site.from_formula(formula, frame, "district") for frame in frames]
 
 
+MOMENT = pd.Timestamp("2020-01-01 01:00:00.5")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 1.0),
+        (1, np.float32(1)),
+        (1, True),
+        (Decimal("1.0"), 1),
+        (Decimal("0.10"), Fraction(1, 10)),
+        (-0.0, 0),
+        ("a", np.str_("a")),
+        ((1, "a"), (1.0, np.str_("a"))),
+        (MOMENT.as_unit("ms"), MOMENT.as_unit("ns")),
+        (MOMENT.tz_localize("UTC"), MOMENT.tz_localize("UTC").tz_convert("Asia/Tokyo")),
+        (pd.Timedelta("36h"), timedelta(days=1.5)),
+        (pd.Interval(0, 1), pd.Interval(0.0, 1.0)),
+        (frozenset("abc"), frozenset("cba")),
+    ],
+    ids=str,
+)
+def test_equal_labels_have_one_digest(one: Any, other: Any) -> None:
+    assert one == other
+    assert text_of(one) == text_of(other)
+
+
+def test_labels_that_differ_have_different_digests() -> None:
+    labels = [0, 1, -1, 2**53, 2**53 + 1, 0.1, np.float32(0.1), Decimal("0.1"), 1j, np.inf]
+    labels += ["a", "A", (1,), ("1",), ("a, b",), ("a", "b"), MOMENT, MOMENT.tz_localize("UTC")]
+    labels += [pd.Interval(0, 1), pd.Interval(0, 1, "left"), MOMENT + pd.Timedelta("1ns")]
+    assert len({text_of(label) for label in labels}) == len(labels) == len(set(labels))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda g: g.astype(float),
+        lambda g: g.astype("f4"),
+        lambda g: g.astype("f2"),
+        lambda g: g.astype("u1"),
+        lambda g: pd.array(g, dtype="Int64"),
+        lambda g: pd.Categorical(g),
+        lambda g: pd.Categorical(g.astype(float)),
+        lambda g: [Decimal(int(k)) for k in g],
+        lambda g: g.astype(str),
+    ],
+)
+def test_a_group_whose_label_is_of_two_types_is_refused(change: Any) -> None:
+    rows = arrays("2x30")
+    rows = {name: np.asarray(values) for name, values in rows.items()}
+    groups = np.arange(60) // 5
+    first = groups < 6
+    other = groups[~first] - 5  # among which is one of the first
+    sites = [
+        laplace.Site.from_arrays(rows["y"][first], rows["X"][first], groups[first]),
+        laplace.Site.from_arrays(rows["y"][~first], rows["X"][~first], change(other)),
+    ]
+    with pytest.raises(ValueError, match="site 1 and site 2 have rows of the same group"):
+        laplace.fit_sites(sites, nodes=1)
+
+
+def without_trials(everywhere: bool) -> pd.DataFrame:
+    """Return binomial rows with level 'c' at the first place only in rows without trials."""
+    rng = np.random.default_rng(5)
+    ward = np.repeat(np.arange(14), 6)
+    arm = rng.choice(list("abc"), 84).astype(object)
+    here = ward < 5
+    arm[here] = rng.choice(list("ab"), here.sum())
+    arm[:2] = "c"
+    trials = np.where((arm == "c") & (here | everywhere), 0, 3)
+    data = {"s": rng.binomial(trials, 0.4), "t": trials, "x": rng.normal(size=84), "w": ward}
+    return pd.DataFrame({**data, "arm": pd.Categorical(arm, categories=list("abc"))})
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_column_that_one_place_does_not_know_another_may(options: dict[str, Any]) -> None:
+    data, formula = without_trials(everywhere=False), "s / t ~ x + arm + (1 | w)"
+    sites = [laplace.Site.from_formula(formula, data[k]) for k in (data.w < 5, data.w >= 5)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        apart = laplace.fit_sites(sites, **options)
+        assert distance(apart, laplace.fit_formula(formula, data, **options)) < 1e-6
+        rest = laplace.fit_formula(formula, data[data.t > 0], **options)
+    if "penalty" not in options:  # which counts rows, and their spread
+        assert distance(apart, rest) < 1e-6
+
+
+@pytest.mark.parametrize("options", OPTIONS[3:], ids=str)
+def test_a_column_that_no_place_knows_is_refused_as_in_one(options: dict[str, Any]) -> None:
+    data, formula = without_trials(everywhere=True), "s / t ~ x + arm + (1 | w)"
+    sites = [laplace.Site.from_formula(formula, data[k]) for k in (data.w < 5, data.w >= 5)]
+    words = (
+        rf"^X has columns that only the {np.sum(data.t == 0)} rows without trials tell from the "
+        "others, so that nothing is known of their coefficients; leave these rows out, or merge"
+    )
+    for parts in (sites, sites[:1], sites[1:]):
+        with pytest.raises(ValueError, match=words if len(parts) == 2 else "rows without trials"):
+            laplace.fit_sites(parts, **options)
+    with pytest.raises(ValueError, match=words):
+        laplace.fit_formula(formula, data, **options)
+
+
+def test_columns_that_are_combinations_in_all_rows_are_called_so() -> None:
+    data, formula = without_trials(everywhere=False), "s / t ~ x + double + arm + (1 | w)"
+    data["double"] = 2.0 * data.x
+    sites = [laplace.Site.from_formula(formula, data[k]) for k in (data.w < 5, data.w >= 5)]
+    for attempt in (
+        lambda: laplace.fit_sites(sites),
+        lambda: laplace.fit_formula(formula, data),
+    ):
+        with pytest.raises(ValueError, match="'double' is a linear combination of 'x'"):
+            attempt()
+
+
+def test_a_large_offset_does_not_hide_what_a_place_knows() -> None:
+    data, formula = without_trials(everywhere=False), "s / t ~ x + arm + (1 | w)"
+    data["o"] = np.where(data.arm == "c", -60.0, 0.0)
+    data.loc[data.arm == "c", "s"] = 0
+    sites = [
+        laplace.Site.from_formula(formula, data[k], offset="o") for k in (data.w < 5, data.w >= 5)
+    ]
+    options: dict[str, Any] = {"penalty": "ridge", "strength": 1.0, "nodes": 1}
+    one = laplace.fit_formula(formula, data, offset="o", **options)
+    assert distance(laplace.fit_sites(sites, **options), one) < 1e-6
+
+
+def test_weighted_rows_without_trials_at_one_place() -> None:
+    data = without_trials(everywhere=False)
+    X = np.column_stack([np.ones(84), data.x, data.arm == "c"])
+    weights = np.arange(84) % 3 + 1
+    rows = {"y": data.s.to_numpy(), "X": X, "groups": data.w.to_numpy(), "weights": weights}
+    rows["trials"] = data.t.to_numpy()
+    sites = [
+        laplace.Site.from_arrays(**{n: v[k] for n, v in rows.items()}, family="binomial")
+        for k in (data.w < 5, data.w >= 5)
+    ]
+    again = np.repeat(np.arange(84), weights)
+    del rows["weights"]
+    written = laplace.fit(**{n: v[again] for n, v in rows.items()}, family="binomial", nodes=5)
+    np.testing.assert_allclose(laplace.fit_sites(sites, nodes=5).params, written.params, rtol=1e-6)
+
+
 def test_formulas_over_places() -> None:
     data = datasets.contraception()
     here = data["district"] < 25
@@ -452,3 +599,23 @@ def test_a_census_of_parts_is_that_of_the_whole() -> None:
         assert getattr(whole, name) == getattr(parts, name)
     np.testing.assert_allclose(whole.gram, parts.gram, rtol=1e-13)
     np.testing.assert_allclose(whole.scale, parts.scale, rtol=1e-13)
+
+
+def test_a_site_with_constants_of_its_own_rows_is_not_of_the_fit() -> None:
+    """Random effects there, by the centre of the site's rows, are not those of the fit."""
+    data = small_groups(14, 6, 1.0, 0.4)
+    table = pd.DataFrame({"y": data.y, "x": data.X[:, 1], "group": data.groups})
+    half = table[table["group"] < 7]
+    formula = "y ~ center(x) + (1 | group)"
+    fit = laplace.fit_formula(formula, table, nodes=3)
+    with pytest.raises(ValueError, match=r"'center\(x\)' of the site takes its values from all"):
+        fit.at(laplace.Site.from_formula(formula, half))
+    # what was made before, and the site of the fit itself, are taken
+    for rows in (table, half):
+        rows = rows.assign(x=rows["x"] - table["x"].mean())
+        plain = laplace.fit_formula("y ~ x + (1 | group)", rows, nodes=3)
+        site = laplace.Site.from_formula("y ~ x + (1 | group)", rows)
+        assert plain.at(site).random_effects.equals(plain.random_effects)
+    own = laplace.Site.from_formula(formula, half)
+    alone = laplace.fit_sites([own], nodes=3)
+    assert len(alone.at(own).random_effects) == 7

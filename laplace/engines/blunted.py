@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from laplace.answers import MARGIN_TOLERANCE, Census, Margins, Moments
+from laplace.arguments import text_of
 from laplace.contribution import AtZero
 from laplace.engines.rules import RefusedError, Rows, by_threshold
 from laplace.questions import AskCensus
@@ -57,7 +58,9 @@ def _census(answer: Census, key: str, rows: Rows, labels_key: bytes) -> Census:
     if key and labels_key:
         secret = hmac.new(labels_key, key.encode(), hashlib.sha256).digest()
         labels = tuple(
-            hmac.new(secret, str(label).encode(), hashlib.sha256).hexdigest()[: 2 * DIGEST_BYTES]
+            hmac.new(secret, text_of(label).encode(), hashlib.sha256).hexdigest()[
+                : 2 * DIGEST_BYTES
+            ]
             for label in rows.site.data.labels
         )
         labels = tuple(sorted(labels))  # not in the order of the labels

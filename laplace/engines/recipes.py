@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from laplace.arguments import quoted
+from laplace.arguments import quoted, text_of
 from laplace.questions import ALL, Question
 from laplace.reading import design
 from laplace.site import Site
@@ -141,8 +141,13 @@ def digests_of_labels(site: Site | None) -> tuple[Any, None]:
     """Return digests of the labels of the groups, sorted."""
     if site is None:
         return np.empty(0, np.uint64), None
-    texts = site.data.labels.astype(str).astype(object)
-    return np.sort(pd.util.hash_array(texts.to_numpy(), categorize=False)), None
+    return np.sort(_digests(site)), None
+
+
+def _digests(site: Site) -> Any:
+    """Return a digest of each group's label, which labels share that are equal."""
+    texts = np.array([text_of(label) for label in site.data.labels], dtype=object)
+    return pd.util.hash_array(texts, categorize=False)
 
 
 def merged(*parts: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -162,8 +167,7 @@ def label_with(site: Site | None, digest: int) -> str | None:
     """Return the label with a digest, as text."""
     if site is None:
         return None
-    texts = site.data.labels.astype(str).astype(object).to_numpy()
-    at = np.flatnonzero(pd.util.hash_array(texts, categorize=False) == np.uint64(digest))
+    at = np.flatnonzero(_digests(site) == np.uint64(digest))
     return repr(site.data.labels[at[:1]].tolist()[0]) if at.size else None
 
 

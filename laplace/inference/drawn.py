@@ -6,8 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from laplace.arguments import Array
+from laplace.arguments import Array, whole_number
 from laplace.later import pd
+
+# What numpy takes as a source of random numbers besides a whole number.
+SOURCES = np.random.SeedSequence | np.random.Generator | np.random.BitGenerator
+
+
+def source_of(seed: Any) -> np.random.Generator:
+    """Return the random numbers that a seed gives.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither a whole number that is not negative, nor a SeedSequence or Generator.
+    """
+    if seed is not None and not isinstance(seed, SOURCES):
+        hint = "; a numpy SeedSequence or Generator will do, too"
+        seed = whole_number("seed", seed, minimum=0, hint=hint)
+    return np.random.default_rng(seed)
 
 
 def check_single(data: Any, what: str) -> None:
@@ -51,7 +68,7 @@ def drawn_outcomes(data: Any, fixed: Array, tau: float, seed: Any) -> Array:
     ndarray of shape (n,)
         In the order of the sorted rows.
     """
-    generator = np.random.default_rng(seed)
+    generator = source_of(seed)
     eta = fixed + generator.normal(0.0, tau, data.m)[data.codes]
     mean, largest = data.family.predicted(eta), data.largest
     if not np.all(np.isfinite(largest)):
@@ -73,8 +90,8 @@ def simulated(data: Any, fixed: Array, tau: float, seed: Any) -> pd.Series:
 
     Raises
     ------
-    ValueError
-        If rows stand for several each.
+    TypeError, ValueError
+        If rows stand for several each, or the seed is no source of random numbers.
     """
     check_single(data, "simulate()")
     drawn = drawn_outcomes(data, fixed, tau, seed)

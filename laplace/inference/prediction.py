@@ -36,6 +36,7 @@ from laplace.arguments import (
     row_labels,
     shown,
 )
+from laplace.estimate import roots_of
 from laplace.families import Family
 from laplace.inference.degrees import quantile
 from laplace.later import pd
@@ -57,8 +58,9 @@ class Fitted:
         Standard deviation of the random intercepts.
     design : Design or None
         How a formula made X, where one did.
-    covariance : ndarray of shape (p, p) or (p + 1, p + 1)
-        Of the coefficients, and of log tau where it was estimated.
+    curvature : ndarray of shape (p, p) or (p + 1, p + 1)
+        Minus the information on the coefficients of the basis, and on log tau where it was
+        estimated.
     degrees : ndarray of shape (p,)
         Degrees of freedom of the t distribution of each coefficient; infinite for normal ones.
     has_offset : bool
@@ -73,7 +75,7 @@ class Fitted:
     beta: Array
     tau: float
     design: Any
-    covariance: Array
+    curvature: Array
     degrees: Array
     has_offset: bool
     what: str
@@ -199,9 +201,8 @@ def prediction(fitted: Fitted, asked: Asked) -> Prediction:
         linear, slopes = linear.copy(), slopes.copy()
         some = asked.marginal
         linear[some], slopes[some] = _marginal(family, asked.X[some], asked.eta[some], tau)
-    size = len(fitted.covariance)
-    variance = own + np.einsum("ij,jk,ik->i", slopes[:, :size], fitted.covariance, slopes[:, :size])
-    se = np.sqrt(variance)
+    roots = roots_of(fitted.curvature, fitted.problem.basis, slopes[:, : len(fitted.curvature)])
+    se = np.sqrt(own + np.sum(roots**2, axis=0))
     means, factor = (linear, 1.0) if asked.link else (family.predicted(linear), family.b_2(linear))
     return Prediction(
         pd.Series(means, index=asked.index, name="mean"),

@@ -21,8 +21,11 @@ from laplace.search import search_with
 
 # A larger model whose log-likelihood is lower by more than this is not at its maximum.
 LOWER = 1e-6
-# A column is in the span of others when this little of its length is outside.
+# A column is in the span of others when this little is outside of what is its own beside the other
+# columns of its model: of one that lies far from zero, that is little of its length.
 SPAN_TOLERANCE = 1e-8
+# So little of its length may be outside by rounding alone.
+SPAN_ROUNDING = 1e-12
 # Rows of a sketch beyond the number of columns: what is left of a column outside the span of others
 # is estimated from so many, and is near zero by chance with no probability that counts.
 ROWS_OF_SKETCH = 12
@@ -377,8 +380,11 @@ def _nested(smaller: Model, larger: Model) -> None:
     )
     q, _ = np.linalg.qr(large)
     outside = np.sqrt(np.sum((small - q @ (q.T @ small)) ** 2, axis=0))
-    if np.any(outside > SPAN_TOLERANCE):
-        column = smaller.problem.census.names[int(np.argmax(outside))]
+    inverse = np.linalg.inv(np.asarray(np.linalg.qr(small, mode="r")))
+    own = 1.0 / np.linalg.norm(inverse, axis=1)
+    excess = outside / np.maximum(SPAN_TOLERANCE * own, SPAN_ROUNDING)
+    if np.any(excess > 1.0):
+        column = smaller.problem.census.names[int(np.argmax(excess))]
         raise ValueError(
             f"the models are not nested: column {column!r} of the smaller is no combination of "
             f"the columns of the larger, {list(larger.problem.census.names)}"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from laplace.arguments import Array
+from laplace.estimate import roots_of
 from laplace.families import Poisson
 from laplace.inference.drawn import simulated
 from laplace.inference.intervals import ConfidenceIntervals
@@ -115,7 +116,7 @@ class Uses(Parameters):
         Raises
         ------
         ValueError
-            If the rows are at several sites: ask each, by ``site.predict(fit)``.
+            If the rows are at several sites: ask each, by ``fit.at(site).fittedvalues``.
         """
         self._rows("fittedvalues")  # a refusal names what was asked for
         return self.predict().rename("fittedvalues")
@@ -157,16 +158,13 @@ class Uses(Parameters):
 
     def _fitted(self, what: str) -> Fitted:
         """Return the model that predictions are made from, for what was called."""
-        covariance = self._estimate.covariance
-        if self.reml:  # of tau and the coefficients none is defined
-            covariance = self._of_coefficients()
         degrees = self.df_resid.to_numpy()
         return Fitted(
             self._problem,
             self.beta,
             self.tau,
             self.design,
-            covariance,
+            self._curvature,
             degrees,
             self._has_offset(),
             what,
@@ -182,9 +180,11 @@ class Uses(Parameters):
 
         Parameters
         ----------
-        r_matrix : str, mapping or array_like of shape (k, p)
-            As ``"x = 0, arm[T.b] = arm[T.c]"``, with the names of the summary. Or a row for each
-            combination of the coefficients that is zero; `tau` is none of them.
+        r_matrix : str, mapping, DataFrame, Series or array_like of shape (k, p)
+            As ``"x = 0, arm[T.b] = arm[T.c]"``, with the names of the summary; or a mapping of
+            names, or of combinations that are written so, to their values, as ``{"x": 0}``. Or a
+            row for each combination of the coefficients that is zero, taken by its labels where it
+            has them: a Series is one such row. `tau` is none of the coefficients.
 
         Returns
         -------
@@ -193,12 +193,12 @@ class Uses(Parameters):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If the combinations cannot be read, or one follows from others.
         """
         return wald_test(
             self.params.iloc[: self._census.p],
-            self._of_coefficients(),
+            self._roots,
             r_matrix,
             self.df_resid.to_numpy(),
         )
@@ -219,14 +219,21 @@ class Uses(Parameters):
         terms = {name: [name] for name in names} if self.design is None else self.design.terms
         return wald_test_terms(
             self.params.iloc[: self._census.p],
-            self._of_coefficients(),
+            self._roots,
             terms,
             self.df_resid.to_numpy(),
         )
 
-    def _of_coefficients(self) -> Array:
-        p = self._census.p
-        return np.asarray(self._estimate.covariance)[:p, :p]
+    def _roots(self, matrix: Array) -> Array:
+        """Return B, whose B'B is the covariance of combinations of the coefficients."""
+        return roots_of(self._curvature, self._problem.basis, matrix)
+
+    @property
+    def _curvature(self) -> Array:
+        """Minus the information on the coefficients of the basis, and on log tau if estimated."""
+        p, curvature = self._census.p, self._estimate.curvature
+        # with reml=True, the covariance of tau and the coefficients is not defined
+        return curvature[:p, :p] if self.reml else curvature
 
     def resid(self, kind: str = "response") -> pd.Series:
         """Residuals of the rows, at the modes of their groups.
@@ -246,7 +253,8 @@ class Uses(Parameters):
         Raises
         ------
         ValueError
-            If the kind is unknown, or the rows are at several sites.
+            If the kind is unknown, or the rows are at several sites: ask each, by
+            ``fit.at(site).resid()``.
         """
         kind = check_kind(kind)
         site = self._rows("resid()")
@@ -260,8 +268,8 @@ class Uses(Parameters):
 
         Parameters
         ----------
-        seed : int or Generator, optional
-            Source of the random numbers.
+        seed : int, SeedSequence or Generator, optional
+            Source of the random numbers; by default, another one at each call.
 
         Returns
         -------
@@ -270,8 +278,11 @@ class Uses(Parameters):
 
         Raises
         ------
+        TypeError
+            If the seed is no source of random numbers.
         ValueError
-            If the rows are at several sites, or stand for several each by their weights.
+            If the seed is negative, if the rows stand for several each by their weights, or if
+            they are at several sites: ask each, by ``fit.at(site).simulate()``.
         """
         data = self._rows("simulate()").data
         return simulated(data, data.X @ self.beta + data.given_offset, self.tau, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from laplace.rank import RANK_TOLERANCE, own_parts
 
 # New rows agree with the combination up to rounding.
 AGREES = 1e-8
+# Natural and cyclic cubic splines, whose columns add up to one.
+HOLDS_CONSTANT = re.compile(r"c[rsc]\(.*\)")
 # So many empty cells are named.
 NAMED = 3
 
@@ -180,3 +183,40 @@ def left_out(
     gone = [list(X.columns).index(name) for name in out]
     weights = np.linalg.lstsq(r[:, places], r[:, gone], rcond=None)[0]
     return Cells(tuple(out), cells, weights * unit[gone] / unit[places][:, None])
+
+
+def check_splines(X: pd.DataFrame, spec: Any) -> None:
+    """Refuse a spline that holds a constant which other columns hold, too; say how to write it.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n, p)
+        The columns of the formula.
+    spec : formulaic.ModelSpec
+        The formula as it was used.
+
+    Raises
+    ------
+    ValueError
+        If columns of the spline are combinations of others; one of them cannot be left out.
+    """
+    splines = dict.fromkeys(
+        factor.expr
+        for term in spec.formula
+        for factor in term.factors
+        if HOLDS_CONSTANT.fullmatch(factor.expr) and "constraints" not in factor.expr
+    )
+    for spline in splines:
+        own = {name for term, _, names in spec.structure for name in names
+               if any(factor.expr == spline for factor in term.factors)}  # fmt: skip
+        ordered = [*(n for n in X.columns if n not in own), *(n for n in X.columns if n in own)]
+        matrix = X[ordered].to_numpy(dtype=float)
+        length = np.linalg.norm(matrix, axis=0)
+        r = np.asarray(np.linalg.qr(matrix / np.where(length > 0.0, length, 1.0), mode="r"))
+        if np.any(own_parts(r)[-len(own) :] < RANK_TOLERANCE):
+            centred = f"{spline[:-1]}, constraints='center')"
+            raise ValueError(
+                f"the columns of {spline} add up to one in every row, and the formula has a "
+                f"constant besides, so that they cannot all be estimated; write {centred}, a "
+                "spline without the constant"
+            )

@@ -10,7 +10,7 @@ import copy
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -28,7 +28,14 @@ from laplace.arguments import (
 )
 from laplace.families import Bernoulli, Binomial
 from laplace.later import pd
-from laplace.reading.cells import Cells, column_of, empty_cells_of, left_out, levels_of
+from laplace.reading.cells import (
+    Cells,
+    check_splines,
+    column_of,
+    empty_cells_of,
+    left_out,
+    levels_of,
+)
 from laplace.reading.frames import (
     NOBODY,
     Caller,
@@ -48,7 +55,7 @@ from laplace.reading.parse import (
     with_quoted_names,
     without_backticks,
 )
-from laplace.reading.remembered import not_remembered
+from laplace.reading.remembered import made_of_rows, not_remembered
 from laplace.reading.terms import expressions, lookups
 from laplace.tables import as_frame, has_missing, is_number, plain, with_plain_columns
 
@@ -159,7 +166,10 @@ def read(
             f"family={shown(family)} has no trials, but the left side has 'successes / trials'; "
             "for a rate of counts write 'counts ~ ... + offset(log(exposure))'"
         )
-    shift = None if given["offset"] is None else _kept("offset", given, values, here, present)
+    state: dict[str, Any] = {}
+    shift = (
+        None if given["offset"] is None else _kept("offset", given, values, here, present, state)
+    )
     times = None if given["weights"] is None else _kept("weights", given, values, here, present)
     if family == Binomial.name and trials is None and needs_trials(y, times is not None):
         # not every door takes weights: they are named to those alone who gave some
@@ -170,7 +180,7 @@ def read(
             f"columns{taken}"
         )
     for term in text.offsets:
-        added = _offset_of(here, term)
+        added = _offset_of(here, term, state)
         shift = added if shift is None else shift + added
 
     for factor in lookups(terms):
@@ -182,6 +192,7 @@ def read(
     _check_names(matrix.model_spec, X)
     out = None
     if not apart:  # another place may have the cells that are empty here
+        check_splines(X, matrix.model_spec)
         cells = empty_cells_of(matrix.model_spec, kept)
         out = left_out(X, cells, matrix.model_spec, drop=empty_cells == "drop")
     elif empty_cells == "drop":
@@ -192,14 +203,18 @@ def read(
     if out is not None:
         X = X.drop(columns=list(out.columns))
     spec = matrix.model_spec
+    shifts = [*text.offsets, *([given["offset"]] if isinstance(offset, str) else [])]
     design = Design(
         spec=spec,
         offset=given["offset"] if isinstance(offset, str) else None,
         offsets=text.offsets,
+        state=state,
         has_own_offset=offset is not None and not isinstance(offset, str),
         caller=caller.only(named),
         keys=keys,
-        stateful=not_remembered(spec, kept, caller, remembered=apart),
+        stateful=not_remembered(factors, here, spec.transform_state),
+        stateful_offsets=not_remembered(shifts, here, state),
+        made_of_rows=made_of_rows(needed, here, {}) if apart else (),
         event=event,
         cells=out,
     )
@@ -255,9 +270,13 @@ class Design:
         Functions and variables of the calling code that the formula names.
     keys : tuple of str
         Columns whose combinations are the groups.
-    stateful : tuple of str
-        Transformations whose values depend on other rows, and that do not remember them; for a part
-        of a data set, also those that do.
+    state : dict
+        What the transformations in offsets remember of the data, by the call.
+    stateful, stateful_offsets : tuple of str
+        Covariates and offsets whose values depend on other rows, and that do not remember them.
+    made_of_rows : tuple of str
+        For a part of a data set, all that takes constants from its rows, remembered or not: also
+        outcomes, trials and weights.
     event : str
         Which outcome counts as a 1, in words; empty where outcomes are numbers.
     cells : Cells or None
@@ -270,7 +289,10 @@ class Design:
     has_own_offset: bool = False
     caller: Caller = NOBODY
     keys: tuple[str, ...] = ()
+    state: dict[str, Any] = field(default_factory=dict)
     stateful: tuple[str, ...] = ()
+    stateful_offsets: tuple[str, ...] = ()
+    made_of_rows: tuple[str, ...] = ()
     event: str = ""
     cells: Cells | None = None
 
@@ -305,11 +327,7 @@ class Design:
         """
         data = as_frame(data)
         if self.stateful:
-            raise ValueError(
-                f"{quoted(self.stateful)} of the formula takes its values from all rows together: "
-                "new rows would have others; write center(x) or scale(x), which remember the rows "
-                "of the fit, or make the column before"
-            )
+            raise ValueError(_of_all_rows(self.stateful, "formula", "make the column before"))
         columns = Columns(data, self.caller)
         factors = [factor for factor in expressions(self.spec.formula)]
         if isinstance(offset, str):
@@ -347,7 +365,14 @@ class Design:
         if given is None and self.has_own_offset:
             return None
         terms = [given] if given is not None else [*self.offsets, *filter(None, [self.offset])]
-        parts = [_offset_of(columns, term) for term in terms]
+        stateful = {*self.stateful_offsets} & {*terms}
+        if given is not None:
+            stateful |= {*made_of_rows(terms, columns, self.state)}
+        if stateful:
+            raise ValueError(
+                _of_all_rows(sorted(stateful), "offset", "give the values of these rows as offset")
+            )
+        parts = [_offset_of(columns, term, copy.deepcopy(self.state)) for term in terms]
         return sum(parts[1:], parts[0]) if parts else None
 
     def _as_fitted(self, data: pd.DataFrame) -> pd.DataFrame:
@@ -379,6 +404,15 @@ class Design:
                     "rows of the fit"
                 )
         return data.assign(**coded) if coded else data
+
+
+def _of_all_rows(named: Sequence[str], of: str, remedy: str) -> str:
+    """Say that new rows would have other values of what is computed across rows."""
+    return (
+        f"{quoted(named)} of the {of} takes its values from all rows together: new rows would have "
+        "others; write center(x) or scale(x), which remember the rows of the fit, or "
+        f"{remedy}"
+    )
 
 
 def _absent(
@@ -505,18 +539,23 @@ def _check_levels(matrix: Any) -> None:
 
 
 def _kept(
-    name: str, given: Any, values: Any, columns: Columns, present: NDArray[np.bool_]
+    name: str,
+    given: Any,
+    values: Any,
+    columns: Columns,
+    present: NDArray[np.bool_],
+    state: dict[str, Any] | None = None,
 ) -> pd.Series:
     """Return an offset or weights of the rows that are used."""
     if isinstance(given[name], str):
-        return plain(columns.column(name, given[name]))
+        return plain(columns.column(name, given[name], state=state))
     of_all: pd.Series = values[name]
     return of_all[present]
 
 
-def _offset_of(columns: Columns, expression: str) -> pd.Series:
-    """Return the offset that an expression gives, which must be numbers."""
-    values = plain(columns.column("the offset", expression, single=True))
+def _offset_of(columns: Columns, expression: str, state: dict[str, Any]) -> pd.Series:
+    """Return the offset that an expression gives, which must be numbers; the state notes more."""
+    values = plain(columns.column("the offset", expression, single=True, state=state))
     vector = as_vector(f"offset {expression}", values, len(values), check=False)
     return pd.Series(vector, index=values.index)
 

@@ -193,8 +193,15 @@ class Columns:
         check_columns({name}, self.data)
         return set(), set()
 
-    def evaluate(self, expression: str) -> Any:
+    def evaluate(self, expression: str, state: dict[str, Any] | None = None) -> Any:
         """Evaluate an expression, or return the column of this name.
+
+        Parameters
+        ----------
+        expression : str
+            The expression.
+        state : dict, optional
+            What formulaic remembers, as centres and knots, by the call; what it meets is added.
 
         Raises
         ------
@@ -206,22 +213,31 @@ class Columns:
         if self.is_column(expression):
             return self.data[without_backticks(expression)]
         try:
-            return stateful_eval(_code(expression), self._layers, None, {}, None)
+            return stateful_eval(_code(expression), self._layers, None, state, None)
         except Exception as error:
             raise ValueError(
                 f"{shown(expression)} cannot be evaluated in the columns of data: "
                 f"{type(error).__name__}: {plain_words(error)}{hint(expression)}"
             ) from error
 
-    def column(self, what: str, expression: str, *, single: bool = False) -> pd.Series:
+    def column(
+        self,
+        what: str,
+        expression: str,
+        *,
+        single: bool = False,
+        state: dict[str, Any] | None = None,
+    ) -> pd.Series:
         """Evaluate an expression that has a value for each row, or a single one, where it may.
+
+        The state is that of `evaluate`.
 
         Raises
         ------
         ValueError
             If it has not.
         """
-        values = self.evaluate(expression)
+        values = self.evaluate(expression, state)
         values = getattr(values, "__wrapped__", values)  # what formulaic's own functions return
         if isinstance(values, pd.Series):
             self._check_index(expression, values)
