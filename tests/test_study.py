@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -34,6 +35,7 @@ from compendium.study import (
     save,
 )
 from compendium.study.__main__ import main
+from compendium.study.definition import REPLICATES
 from laplace.simulate import Simulated
 
 DATA = Path(__file__).parents[1] / "notebooks" / "data"
@@ -110,14 +112,19 @@ def test_the_study_is_the_one_that_was_asked_for():
 
 
 def test_a_scenario_has_methods_and_a_number_of_data_sets_of_its_own():
-    names = ["few-2x30-tau1", "groups-500x2-tau1-prev20"]
-    study = Study(names)
+    scenarios = [
+        SCENARIOS["few-2x30-tau1"],
+        replace(SCENARIOS["groups-500x2-tau1-prev20"], replicates=50),
+    ]
+    study = Study(scenarios)
     few, many = study.definition["scenarios"]
     assert few["methods"] == list(SCENARIOS["few-2x30-tau1"].methods)
-    assert few["replicates"] == 200
+    assert few["replicates"] == REPLICATES
     assert many["methods"] == ["laplace", "quadrature-9", "auto", "reference"]
     assert many["replicates"] == 50
-    assert {one["replicates"] for one in Study(names, replicates=7).definition["scenarios"]} == {7}
+    assert {
+        one["replicates"] for one in Study(scenarios, replicates=7).definition["scenarios"]
+    } == {7}
     assert {part.stop for part in study.parts() if part.scenario.name == many["name"]} == {25, 50}
     # methods that are named are run everywhere
     named = Study(["few-2x30-tau1", SMALL], ["laplace"])
