@@ -57,9 +57,7 @@ class Estimate:
     @property
     def curvature(self) -> Array:
         """What `covariance` is minus the inverse of, in the coefficients of the basis."""
-        penalty, q = self.problem.penalty, len(self.covariance)
-        informs = penalty is None or penalty.informs
-        return (self.maximised if informs else self.likelihood).hessian[:q, :q]
+        return _informing(self.problem, self.maximised, self.likelihood, len(self.covariance))
 
     @property
     def standard_errors(self) -> Array:
@@ -78,14 +76,21 @@ def estimate_of(problem: Problem, found: Found) -> Estimate:
         there = problem.likelihood(found.nodes).at(coefficients, found.tau)
     contribution = there.transformed(with_log_tau(basis.triangle))
     maximised = found.maximum.contribution
-    informs = problem.penalty is None or problem.penalty.informs
-    covariance = covariance_of(maximised.hessian if informs else there.hessian[:q, :q], basis)
+    covariance = covariance_of(_informing(problem, maximised, there, q), basis)
     beta = basis.back(coefficients)
     for array in (beta, contribution.gradient, contribution.hessian, covariance):
         array.flags.writeable = False
     return Estimate(
         problem, found.nodes, beta, found.tau, contribution, there, maximised, covariance
     )
+
+
+def _informing(
+    problem: Problem, maximised: Contribution, likelihood: Contribution, q: int
+) -> Array:
+    """Return the Hessian that tells the precision of q parameters; of some penalties it is none."""
+    informs = problem.penalty is None or problem.penalty.informs
+    return (maximised if informs else likelihood).hessian[:q, :q]
 
 
 def covariance_of(hessian: Array, basis: Basis) -> Array:

@@ -10,25 +10,17 @@ from laplace.arguments import Array
 RANK_TOLERANCE = 1e-10
 
 
-def combinations(triangle: Array) -> list[int]:
-    """Return the columns that are combinations of those before them, in any units.
+def rank_of(triangle: Array) -> int:
+    """Return how many columns are no combinations of others, in any units.
 
     Parameters
     ----------
     triangle : ndarray of shape (k, p)
-        Upper triangle of a QR decomposition; with fewer rows than columns, k of them.
-
-    Returns
-    -------
-    list of int
+        As that of `own_parts`.
     """
-    p = triangle.shape[1]
-    size = np.sqrt(np.sum(triangle**2, axis=0))
+    size = np.linalg.norm(triangle, axis=0)
     scaled = triangle / np.where(size > 0.0, size, 1.0)
-    ranks = [0] + [
-        int(np.linalg.matrix_rank(scaled[:, : k + 1], rtol=RANK_TOLERANCE)) for k in range(p)
-    ]
-    return [k for k in range(p) if ranks[k + 1] == ranks[k]]
+    return int(np.linalg.matrix_rank(scaled, rtol=RANK_TOLERANCE))
 
 
 def own_parts(triangle: Array) -> Array:

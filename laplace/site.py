@@ -26,7 +26,7 @@ from laplace.answers import (
 from laplace.arguments import Array, text_of
 from laplace.contribution import AtZero, Contribution
 from laplace.directions import separating
-from laplace.families import Bernoulli
+from laplace.families import Bernoulli, Binomial
 from laplace.grouped import ROWS_AT_A_TIME, GroupedData
 from laplace.later import linalg, pd
 from laplace.likelihood import Likelihood, without_random_intercepts
@@ -181,6 +181,8 @@ class Site:
     @property
     def without_trials(self) -> int:
         """Number of rows without trials, which carry nothing."""
+        if not isinstance(self.data.family, Binomial):  # other outcomes have none
+            return 0
         return int(np.sum(self.data.largest == 0.0))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -223,7 +225,7 @@ class Site:
             labels=tuple(_digest(key, [text_of(label).encode()]) for label in data.labels)
             if key
             else (),
-            some_empty=bool(np.any(data.largest == 0.0)),
+            some_empty=self.without_trials > 0,
         )
 
     def known(self, scale: Array) -> Known:

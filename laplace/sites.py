@@ -42,7 +42,7 @@ from laplace.questions import (
     AskWithout,
     View,
 )
-from laplace.rank import combinations
+from laplace.rank import rank_of
 from laplace.starts import AskStart, Start
 
 Ask = Callable[[Sequence[Any], Any], Iterable[Any]]
@@ -233,16 +233,14 @@ class Sites:
         Raises
         ------
         ValueError
-            If there are such columns, or no row has trials.
+            If there are such columns.
         """
         if not census.some_empty:
             return
-        if census.trials == 0.0:
-            raise ValueError("trials is 0 in every row; rows with trials are needed")
         scale = census.scale * np.sqrt(census.n)
         known: Known = self.total(AskKnown(scale))
-        unknown = combinations(known.r)
-        if len(unknown) and len(unknown) > len(combinations(self.triangle(scale))):
+        rank = rank_of(known.r)
+        if rank < census.p and rank < rank_of(self.triangle(scale)):
             raise ValueError(
                 f"X has columns that only the {known.empty} rows without trials tell from the "
                 "others, so that nothing is known of their coefficients; leave these rows out, or "

@@ -163,10 +163,7 @@ def left_out(
         return None
     terms = {cell.term for cell in cells}
     of_terms = [name for term, _, names in spec.structure if str(term) in terms for name in names]
-    matrix = X.to_numpy(dtype=float)
-    length = np.linalg.norm(matrix, axis=0)
-    unit = np.where(length > 0.0, length, 1.0)
-    r = np.asarray(np.linalg.qr(matrix / unit, mode="r"))
+    r, unit = _decomposed(X)
     dependent = own_parts(r) < RANK_TOLERANCE
     out = [name for name, bad in zip(X.columns, dependent, strict=True) if bad and name in of_terms]
     if not out:
@@ -183,6 +180,14 @@ def left_out(
     gone = [list(X.columns).index(name) for name in out]
     weights = np.linalg.lstsq(r[:, places], r[:, gone], rcond=None)[0]
     return Cells(tuple(out), cells, weights * unit[gone] / unit[places][:, None])
+
+
+def _decomposed(X: pd.DataFrame) -> tuple[Array, Array]:
+    """Return the triangle of columns of unit length, and the lengths; 1 of columns of zeros."""
+    matrix = X.to_numpy(dtype=float)
+    length = np.linalg.norm(matrix, axis=0)
+    unit = np.where(length > 0.0, length, 1.0)
+    return np.asarray(np.linalg.qr(matrix / unit, mode="r")), unit
 
 
 def check_splines(X: pd.DataFrame, spec: Any) -> None:
@@ -207,12 +212,13 @@ def check_splines(X: pd.DataFrame, spec: Any) -> None:
         if HOLDS_CONSTANT.fullmatch(factor.expr) and "constraints" not in factor.expr
     )
     for spline in splines:
-        own = {name for term, _, names in spec.structure for name in names
-               if any(factor.expr == spline for factor in term.factors)}  # fmt: skip
-        ordered = [*(n for n in X.columns if n not in own), *(n for n in X.columns if n in own)]
-        matrix = X[ordered].to_numpy(dtype=float)
-        length = np.linalg.norm(matrix, axis=0)
-        r = np.asarray(np.linalg.qr(matrix / np.where(length > 0.0, length, 1.0), mode="r"))
+        own = [
+            name
+            for term, _, names in spec.structure
+            for name in names
+            if any(factor.expr == spline for factor in term.factors)
+        ]
+        r, _ = _decomposed(X[[*X.columns.difference(own, sort=False), *own]])
         if np.any(own_parts(r)[-len(own) :] < RANK_TOLERANCE):
             centred = f"{spline[:-1]}, constraints='center')"
             raise ValueError(
